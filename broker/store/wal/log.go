@@ -1,0 +1,397 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options of a Log. The zero value of each field but Lock has a sane meaning.
+type Options struct {
+	// FS is the directory to use; nil means the real one.
+	FS FS
+
+	// Lock guards staging. The caller of Append holds it; the committer takes
+	// it to close a frame and to begin a segment. Required.
+	Lock sync.Locker
+
+	// SegmentSize is how long a segment file may be, in bytes; 0 means 8 MiB.
+	// A single larger record makes a larger segment.
+	SegmentSize int64
+
+	// CommitInterval is the shortest time between two syncs under load. The
+	// first commit after idle is at once, and so is one of CommitBytes.
+	CommitInterval time.Duration
+
+	// Counted reports whether a record counts as a message; the count lets
+	// recovery say how many were in a damaged frame. Nil counts none.
+	Counted func(rec []byte) bool
+
+	// BeforeSeal may append further records to the frame that is about to be
+	// closed. It is called with Lock held, from Append or from the committer.
+	BeforeSeal func()
+
+	// BeginSegment adds the records of the table frame of the segment at p. It
+	// is called with Lock held, before the first record of the segment is
+	// appended, and must not call Append. late: the segment replaces one that
+	// failed, so the state is ahead of p.
+	BeginSegment func(p Pos, late bool, add func(rec []byte))
+
+	// OnCommit is called by the committer after each commit, without Lock.
+	OnCommit func(durable Pos)
+
+	// OnDamage is called by Open, between the records around the damage.
+	OnDamage func(Damage)
+
+	// OnState is called by the committer when the log fails (err != nil) and
+	// when it is well again (nil).
+	OnState func(err error)
+
+	Log *slog.Logger
+}
+
+// CommitBytes is how much may be staged before a commit stops waiting for
+// CommitInterval.
+const CommitBytes = 256 << 10
+
+const (
+	tailBytes      = 1 << 20 // newest frames kept in memory for readers
+	poolFiles      = 2       // freed segments kept for reuse
+	defaultSegment = 8 << 20
+	slowSync       = time.Second
+)
+
+// Errors that callers tell apart.
+var (
+	ErrClosed = errors.New("log is closed")
+	errHead   = errors.New("segment header is damaged")
+
+	// ErrForeign: the directory holds files that are not a log's.
+	ErrForeign = errors.New("not a packetboat data directory")
+)
+
+// NewerError says that the directory was written by a newer program.
+type NewerError struct{ Version int }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the queue was written in format %d by a newer packetboat; this one reads up to format %d: install the newer version again", e.Version, FormatVersion)
+}
+
+// frameBuf is a frame on its way to the disk, or kept in memory after it.
+type frameBuf struct {
+	pos    Pos
+	before uint64
+	buf    []byte // frameHeader bytes, then records
+	msgs   uint64
+	table  []byte // a segment begins with this frame: its table frame
+}
+
+func (f *frameBuf) end() Pos { return f.pos + Pos(len(f.buf)) }
+
+// segment is a file of the log.
+type segment struct {
+	pos   Pos
+	rev   int
+	first int64 // offset of the first frame; 0 = header unreadable
+	size  int64 // of the file
+	name  string
+}
+
+// Log is an open log. See the package comment for concurrency.
+type Log struct {
+	opt Options
+	fs  FS
+	log *slog.Logger
+
+	// staging, guarded by opt.Lock
+	open     *frameBuf
+	segStart Pos // of the segment that open goes to
+	segRoom  int64
+	sealing  bool
+	count    uint64 // messages before open
+
+	durable atomic.Uint64
+	staged  atomic.Int64 // bytes not durable yet
+	wake    chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	sealed  []*frameBuf
+	tail    []*frameBuf
+	tailLen int
+	free    []*frameBuf
+	segs    []segment
+	waiters []waiter
+	failed  error
+	closed  bool
+	handles map[string]*handle
+	pool    []string
+	poolSeq int
+	stats   Stats
+
+	// owned by the committer
+	cur      File
+	curSeg   segment
+	lastSync time.Time
+}
+
+// Stats are counters since Open.
+type Stats struct {
+	Commits   uint64
+	Bytes     uint64 // written into frames
+	Slowest   time.Duration
+	DiskBytes int64 // of all files of the log
+	Segments  int
+}
+
+type waiter struct {
+	pos Pos
+	f   func()
+}
+
+// Durable returns the end of what is on disk.
+func (l *Log) Durable() Pos { return Pos(l.durable.Load()) }
+
+// Staged returns how many bytes wait for a commit.
+func (l *Log) Staged() int64 { return l.staged.Load() }
+
+// Stats returns the counters.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := l.stats
+	for _, s := range l.segs {
+		st.DiskBytes += s.size
+	}
+	st.Segments = len(l.segs)
+	return st
+}
+
+// Count returns the number of counted records appended so far. Lock must be held.
+func (l *Log) Count() uint64 { return l.count + l.open.msgs }
+
+// End returns the position of the next record. Lock must be held.
+func (l *Log) End() Pos { return l.open.end() }
+
+// OpenFrame returns the start of the frame that gathers now: whatever is
+// appended to it is durable as soon as Durable exceeds it. Lock must be held.
+func (l *Log) OpenFrame() Pos { return l.open.pos }
+
+// Append adds a record to the next commit and returns its position. The record
+// is copied. Lock must be held.
+func (l *Log) Append(rec []byte) Pos {
+	n := recordSize(len(rec))
+	if !l.sealing && len(l.open.buf) > frameHeader {
+		if len(l.open.buf)+n > CommitBytes+frameHeader || l.needRoom(n) {
+			l.seal()
+		}
+	}
+	if !l.sealing && l.needRoom(n) && l.open.pos > l.segStart {
+		l.beginSegment()
+	}
+	p := l.open.end()
+	l.open.buf = appendRecord(l.open.buf, rec)
+	if l.opt.Counted != nil && l.opt.Counted(rec) {
+		l.open.msgs++
+	}
+	l.staged.Add(int64(n))
+	l.kick()
+	return p
+}
+
+func (l *Log) needRoom(n int) bool {
+	return int64(l.open.pos-l.segStart)+int64(len(l.open.buf)+n) > l.segRoom
+}
+
+// Seal closes the open frame, so that what was appended so far ends at
+// OpenFrame. Lock must be held.
+func (l *Log) Seal() { l.seal(); l.kick() }
+
+// seal closes the open frame and begins the next. Lock must be held.
+func (l *Log) seal() {
+	if l.opt.BeforeSeal != nil {
+		l.sealing = true
+		l.opt.BeforeSeal()
+		l.sealing = false
+	}
+	if len(l.open.buf) == frameHeader {
+		return
+	}
+	f := l.open
+	finishFrame(f.buf, f.pos, f.before, false)
+	l.count += f.msgs
+	l.mu.Lock()
+	l.sealed = append(l.sealed, f)
+	next := l.takeBufLocked()
+	l.mu.Unlock()
+	next.pos, next.before = f.end(), l.count
+	l.open = next
+}
+
+// beginSegment makes the open, still empty frame the first of a new segment.
+// Lock must be held.
+func (l *Log) beginSegment() {
+	l.open.table = l.tableFrame(l.open.pos, false)
+	l.segStart = l.open.pos
+	l.segRoom = l.opt.SegmentSize - segmentHeader - int64(len(l.open.table))
+}
+
+func (l *Log) tableFrame(pos Pos, late bool) []byte {
+	t := make([]byte, frameHeader, 256)
+	if l.opt.BeginSegment != nil {
+		l.opt.BeginSegment(pos, late, func(rec []byte) { t = appendRecord(t, rec) })
+	}
+	finishFrame(t, pos, l.count, true)
+	return t
+}
+
+func (l *Log) takeBufLocked() *frameBuf {
+	if n := len(l.free); n > 0 {
+		f := l.free[n-1]
+		l.free = l.free[:n-1]
+		*f = frameBuf{buf: f.buf[:frameHeader]}
+		return f
+	}
+	return &frameBuf{buf: make([]byte, frameHeader, 4096)}
+}
+
+func (l *Log) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Kick asks for a commit even when nothing is staged yet: BeforeSeal is called
+// and what it appends is written.
+func (l *Log) Kick() { l.kick() }
+
+// OnDurable calls f once, from the committer, after the commit that makes p
+// durable, and returns true; when p is durable already it returns false and f
+// is not called.
+func (l *Log) OnDurable(p Pos, f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p < l.Durable() {
+		return false
+	}
+	l.waiters = append(l.waiters, waiter{p, f})
+	return true
+}
+
+// Wait blocks until p is durable. It returns ctx's error, or ErrClosed when
+// the log ended first.
+func (l *Log) Wait(ctx context.Context, p Pos) error {
+	if p < l.Durable() {
+		return nil
+	}
+	done := make(chan struct{})
+	if !l.OnDurable(p, func() { close(done) }) {
+		return nil
+	}
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	select {
+	case <-done:
+		if p < l.Durable() {
+			return nil
+		}
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Failed returns why nothing can be written now, or nil.
+func (l *Log) Failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// Segments returns the start of every segment, oldest first. The last one is
+// being written.
+func (l *Log) Segments() []Pos {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]Pos, len(l.segs))
+	for i, s := range l.segs {
+		out[i] = s.pos
+	}
+	return out
+}
+
+// SegmentEnd returns where the segment that begins at p ends, and its file's
+// size; ok is false for the one that is being written or for no segment's start.
+func (l *Log) SegmentEnd(p Pos) (end Pos, size int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := l.findSegmentLocked(p)
+	if i < 0 || l.segs[i].pos != p || i == len(l.segs)-1 {
+		return 0, 0, false
+	}
+	return l.segs[i+1].pos, l.segs[i].size, true
+}
+
+// findSegmentLocked returns the index of the segment that holds p, or -1.
+func (l *Log) findSegmentLocked(p Pos) int {
+	return sort.Search(len(l.segs), func(i int) bool { return l.segs[i].pos > p }) - 1
+}
+
+// Free gives up the segment that begins at p: nobody will read it again. The
+// file is kept for reuse or removed.
+func (l *Log) Free(p Pos) error {
+	l.mu.Lock()
+	i := l.findSegmentLocked(p)
+	if i < 0 || i == len(l.segs)-1 || l.segs[i].pos != p {
+		l.mu.Unlock()
+		return fmt.Errorf("free segment %x: not a sealed segment", p)
+	}
+	s := l.segs[i]
+	l.segs = append(l.segs[:i:i], l.segs[i+1:]...)
+	l.closeHandleLocked(s.name)
+	keep := len(l.pool) < poolFiles && s.size >= l.opt.SegmentSize*7/8 && s.size <= l.opt.SegmentSize*9/8
+	name := ""
+	if keep {
+		l.poolSeq++
+		name = fmt.Sprintf("pool-%d", l.poolSeq)
+	}
+	l.mu.Unlock()
+	if !keep {
+		return l.fs.Remove(s.name)
+	}
+	if err := l.fs.Rename(s.name, name); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.pool = append(l.pool, name)
+	l.mu.Unlock()
+	return nil
+}
+
+func (l *Log) closeFilesLocked() {
+	for name := range l.handles {
+		l.closeHandleLocked(name)
+	}
+}
+
+func segmentName(p Pos, rev int) string { return fmt.Sprintf("%016x-%d.log", uint64(p), rev) }
+
+func parseSegmentName(name string) (p Pos, rev int, ok bool) {
+	if len(name) < len("0000000000000000-0.log") || name[16] != '-' {
+		return 0, 0, false
+	}
+	var u uint64
+	if n, err := fmt.Sscanf(name, "%016x-%d.log", &u, &rev); err != nil || n != 2 {
+		return 0, 0, false
+	}
+	return Pos(u), rev, segmentName(Pos(u), rev) == name
+}
