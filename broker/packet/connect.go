@@ -89,10 +89,11 @@ func ParseConnect(body []byte, c *Connect) error {
 		c.Will.parse(&r, c.Version)
 	}
 	// MQTT 3.1 allows the flags without the fields (section 3.1 there).
-	if c.HasUser && !(c.Version == V31 && len(r.b) == 0) {
+	absent := func() bool { return c.Version == V31 && r.err == nil && len(r.b) == 0 }
+	if c.HasUser = c.HasUser && !absent(); c.HasUser {
 		c.User = string(r.utf8())
 	}
-	if c.HasPass && !(c.Version == V31 && len(r.b) == 0) {
+	if c.HasPass = c.HasPass && !absent(); c.HasPass {
 		c.Password = r.binary()
 	}
 	return r.end()
