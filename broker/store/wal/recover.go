@@ -33,7 +33,7 @@ type Damage struct {
 // Damaged bytes are copied to quarantine-POS files, reported through
 // Options.OnDamage and skipped; Open fails only on input/output errors of the
 // directory, a newer format, or an error of apply.
-func Open(dir string, from Pos, count uint64, opt Options, apply func(p Pos, rec []byte) error) (*Log, error) {
+func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p Pos, rec []byte) error) (*Log, error) {
 	if opt.FS == nil {
 		opt.FS = Dir(dir)
 	}
@@ -99,7 +99,7 @@ func (l *Log) list() error {
 // scan is the state of a recovery.
 type scan struct {
 	l     *Log
-	apply func(Pos, []byte) error
+	apply func(frame, p Pos, rec []byte) error
 	pos   Pos    // of the next frame
 	count uint64 // messages before it
 	known bool   // count is known
@@ -129,10 +129,10 @@ func (s *scan) segment(i int) error {
 	if seg.pos > s.pos {
 		s.hole(seg.pos)
 	}
-	if err := s.apply(seg.pos, nil); err != nil {
+	if err := s.apply(seg.pos, 0, nil); err != nil {
 		return err
 	}
-	if err := s.records(0, table); err != nil {
+	if err := s.records(seg.pos, 0, table); err != nil {
 		return err
 	}
 	return s.frames(f, seg, end, last)
@@ -283,20 +283,20 @@ func (s *scan) frame(b []byte, info frameInfo) error {
 		s.l.opt.OnDamage(Damage{Pos: s.pos, Messages: info.before - s.count})
 	}
 	s.count, s.known = info.before, true
-	if err := s.records(info.pos+frameHeader, b[frameHeader:]); err != nil {
+	if err := s.records(info.pos, info.pos+frameHeader, b[frameHeader:]); err != nil {
 		return err
 	}
 	s.pos += Pos(info.size)
 	return nil
 }
 
-func (s *scan) records(p Pos, recs []byte) error {
+func (s *scan) records(frame, p Pos, recs []byte) error {
 	for len(recs) > 0 {
 		rec, rest, err := NextRecord(recs)
 		if err != nil {
 			return fmt.Errorf("record at %x: %w", uint64(p), err)
 		}
-		if err := s.apply(p, rec); err != nil {
+		if err := s.apply(frame, p, rec); err != nil {
 			return err
 		}
 		if p != 0 {

@@ -1,0 +1,221 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"packetboat/broker/store/wal"
+)
+
+// Stamp is a moment that needs no wall clock: the boot it was taken in and the
+// time since that boot.
+type Stamp struct {
+	Boot uint32 // counted by the log; 0 = no stamp
+	Up   uint64 // CLOCK_BOOTTIME in µs
+}
+
+// IsZero reports whether t is no stamp.
+func (t Stamp) IsZero() bool { return t.Boot == 0 && t.Up == 0 }
+
+// Clock is where the store gets its time from.
+type Clock interface {
+	BootID() [16]byte        // changes with every boot of the machine
+	Uptime() time.Duration   // since boot, sleep included
+	Wall() (time.Time, bool) // the wall clock and whether it is synchronised
+}
+
+// SystemClock returns the clock of this machine.
+func SystemClock() Clock {
+	c := systemClock{}
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err == nil {
+		n := 0
+		for _, h := range bytes.ReplaceAll(bytes.TrimSpace(text), []byte("-"), nil) {
+			v := h - '0'
+			if h >= 'a' {
+				v = h - 'a' + 10
+			}
+			if n < 32 {
+				c.id[n/2] = c.id[n/2]<<4 | v&15
+			}
+			n++
+		}
+	}
+	return c
+}
+
+type systemClock struct{ id [16]byte }
+
+func (c systemClock) BootID() [16]byte { return c.id }
+
+func (systemClock) Uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+func (systemClock) Wall() (time.Time, bool) {
+	var tx unix.Timex
+	state, err := unix.Adjtimex(&tx)
+	return time.Now(), err == nil && state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0
+}
+
+// boot is what the log knows of one boot of the machine.
+type boot struct {
+	id     [16]byte
+	lastUp uint64  // µs: the latest moment of it that was recorded
+	wallAt int64   // wall clock in µs at uptime 0, from its latest clock record
+	synced bool    // ... taken when the clock was synchronised
+	since  wal.Pos // where its records begin
+}
+
+// clocks maps stamps to ages and wall time. Guarded by the store's lock.
+type clocks struct {
+	src   Clock
+	boots []boot // boot number - 1
+}
+
+func (c *clocks) current() uint32 { return uint32(len(c.boots)) }
+
+func (c *clocks) now() Stamp {
+	return Stamp{c.current(), uint64(c.src.Uptime() / time.Microsecond)}
+}
+
+// lastKnown is the latest moment on record.
+func (c *clocks) lastKnown() Stamp {
+	if len(c.boots) == 0 {
+		return Stamp{}
+	}
+	return Stamp{c.current(), c.boots[len(c.boots)-1].lastUp}
+}
+
+// note remembers that boot t.Boot lasted at least until t.
+func (c *clocks) note(t Stamp) {
+	if t.Boot >= 1 && int(t.Boot) <= len(c.boots) {
+		b := &c.boots[t.Boot-1]
+		b.lastUp = max(b.lastUp, t.Up)
+	}
+}
+
+// apply takes in a clock record.
+func (c *clocks) apply(r clockRecord, since wal.Pos) {
+	if r.boot == 0 || r.boot > uint32(len(c.boots))+1<<16 {
+		return
+	}
+	for uint32(len(c.boots)) < r.boot {
+		c.boots = append(c.boots, boot{since: since})
+	}
+	n, id, up, wall, synced := r.boot, r.id, r.up, r.wall, r.synced
+	b := &c.boots[n-1]
+	b.id = id
+	b.lastUp = max(b.lastUp, up)
+	if synced || !b.synced {
+		b.wallAt, b.synced = wall-int64(up), synced
+	}
+}
+
+// age is a lower bound of the time since t: time within a boot, the recorded
+// uptimes of the boots after it, and more only where the wall clock was
+// synchronised at both ends.
+func (c *clocks) age(t Stamp) time.Duration {
+	if t.Boot == 0 || int(t.Boot) > len(c.boots) {
+		return 0
+	}
+	now := c.now()
+	if t.Boot == now.Boot {
+		return time.Duration(now.Up-min(t.Up, now.Up)) * time.Microsecond
+	}
+	b := c.boots[t.Boot-1]
+	sum := b.lastUp - min(t.Up, b.lastUp) + now.Up
+	for i := int(t.Boot); i < int(now.Boot)-1; i++ {
+		sum += c.boots[i].lastUp
+	}
+	age := time.Duration(sum) * time.Microsecond
+	cur := c.boots[now.Boot-1]
+	if b.synced && cur.synced {
+		age = max(age, time.Duration(cur.wallAt+int64(now.Up)-b.wallAt-int64(t.Up))*time.Microsecond)
+	}
+	return age
+}
+
+// wall is the wall time of t; trusted only if that boot's clock was ever
+// synchronised.
+func (c *clocks) wall(t Stamp) (time.Time, bool) {
+	if t.Boot == 0 || int(t.Boot) > len(c.boots) {
+		return time.Time{}, false
+	}
+	b := c.boots[t.Boot-1]
+	return time.UnixMicro(b.wallAt + int64(t.Up)), b.synced
+}
+
+// Now returns the present moment.
+func (s *Store) Now() Stamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clocks.now()
+}
+
+// Age returns a lower bound of the time since t. It never needs a synchronised
+// clock and is not moved by clock steps.
+func (s *Store) Age(t Stamp) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clocks.age(t)
+}
+
+// Wall returns the wall time of t; ok is false when the clock of that boot was
+// never known to be synchronised.
+func (s *Store) Wall(t Stamp) (w time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clocks.wall(t)
+}
+
+// at returns the boot in which the record at p was written.
+func (c *clocks) at(p wal.Pos) uint32 {
+	n := len(c.boots)
+	for n > 1 && c.boots[n-1].since > p {
+		n--
+	}
+	return uint32(n)
+}
+
+// recordClock stages a clock record: at start, at segment starts, and when the
+// clock becomes synchronised.
+func (s *Store) recordClockLocked() {
+	r := s.clocks.read()
+	p := s.appendLocked(appendClock(s.scratch[:0], r, 0))
+	s.clocks.apply(r, wal.Pos(p.pos))
+}
+
+// read makes the clock record of this moment.
+func (c *clocks) read() clockRecord {
+	now := c.now()
+	wall, synced := c.src.Wall()
+	return clockRecord{now.Boot, c.src.BootID(), now.Up, wall.UnixMicro(), synced}
+}
+
+// begin finds out whether the machine was booted since the log was last
+// written, and makes room for a new boot if so.
+func (c *clocks) begin(p wal.Pos) {
+	if n := len(c.boots); n == 0 || c.boots[n-1].id != c.src.BootID() {
+		c.boots = append(c.boots, boot{id: c.src.BootID(), since: p})
+	}
+}
+
+// checkClock notes when the wall clock has become synchronised, so that receive
+// times stamped before can be told right.
+func (s *Store) checkClock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clocks.now()
+	s.clocks.note(now)
+	if _, synced := s.clocks.src.Wall(); synced && !s.clocks.boots[now.Boot-1].synced {
+		s.recordClockLocked()
+	}
+}

@@ -1,0 +1,328 @@
+package store
+
+import (
+	"sort"
+
+	"packetboat/broker/store/wal"
+)
+
+// IDs is a consumer's range of packet identifiers: seq s is sent as
+// First + s % N. It is fixed for the consumer's life.
+type IDs struct{ First, N uint16 }
+
+// SessionIDs is the range of a session or an adapter.
+var SessionIDs = IDs{1, 65535}
+
+// LaneIDs returns the range of a bridge's lane, 0 to 3. The ids from 65,533 on
+// are left for SUBSCRIBE and UNSUBSCRIBE.
+func LaneIDs(lane int) IDs { return IDs{uint16(1 + 16383*lane), 16383} }
+
+func (r IDs) id(seq uint64) uint16 { return r.First + uint16(seq%uint64(r.N)) }
+
+// span says: count of my messages, from seq first on, stand in the log from the
+// frame at pos on. It lies within one segment.
+type span struct {
+	pos   wal.Pos
+	first uint64
+	count uint32
+	bytes uint64
+	at    Stamp // receive time of the first
+}
+
+func (sp *span) end() uint64 { return sp.first + uint64(sp.count) }
+
+// skipped is a range of seqs [first, end) that have no message: skipped after
+// damage, or dropped in bulk. An abandoned one may have been sent at QoS 2, so
+// PUBREL goes out for each.
+type skipped struct {
+	first, end uint64
+	abandoned  bool
+}
+
+const (
+	spanGap        = 64 << 10 // a larger gap between records begins a new span
+	spansInSegment = 32       // then the last one grows
+	ringSize       = 256      // newest record positions of an online consumer
+)
+
+// Consumer is a durable reader of the queue: a persistent session, a lane of a
+// bridge, an adapter's commands. Get it from [Store.Consumer].
+type Consumer struct {
+	s    *Store
+	num  uint32
+	name string
+	ids  IDs
+
+	// What follows is guarded by s.mu.
+	next     uint64 // seq of the next message
+	floor    uint64 // all below are finished
+	durFloor uint64 // the floor that a crash would leave
+	done     bitRing
+	released bitRing
+	skips    []skipped // above the floor, ordered
+	spans    []span    // not finished durably, ordered by first
+	qos2     bool      // has ever had QoS 2
+	removed  bool
+
+	// the ledger; see [Lag]
+	accepted, queued, queuedBytes uint64
+	lost                          [numReasons]uint64
+
+	// delivery
+	cursor   uint64  // next seq to look at
+	sentHigh uint64  // all below may have been sent
+	barrier  wal.Pos // nothing is delivered until this is durable: a give-up
+	lastQoS0 uint64  // 1 + seq of the newest QoS 0 message
+	ring     *[ringSize]ringEntry
+	lastPos  wal.Pos // of the newest record
+	lastSeg  wal.Pos // segment of the newest span
+	segSpans int     // spans in it
+	ready    func()
+	wait     chan struct{} // one slot: Next
+	wakeAt   wal.Pos       // notify when this is durable; 0 = nothing to notify
+
+	// progress
+	dirty        bool
+	urgent       bool   // a release waits
+	finished     int    // since the last progress record
+	lastProgress uint64 // µs of uptime
+
+	rd reader // owned by the caller of TryNext
+}
+
+type ringEntry struct {
+	seq uint64
+	pos wal.Pos
+}
+
+// Name returns the consumer's name: "session/ID", "bridge/NAME/LANE", "adapter/NAME".
+func (c *Consumer) Name() string { return c.name }
+
+// Consumer returns the durable consumer called name, making it if there is none.
+// An existing one keeps its range of identifiers.
+func (s *Store) Consumer(name string, ids IDs) (*Consumer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.byName[name]; c != nil {
+		return c, nil
+	}
+	s.lastNum++
+	c := s.newConsumerLocked(s.lastNum, name, ids)
+	s.appendLocked(appendConsumer(s.scratch[:0], c))
+	return c, nil
+}
+
+func (s *Store) newConsumerLocked(num uint32, name string, ids IDs) *Consumer {
+	if ids.N == 0 {
+		ids = SessionIDs
+	}
+	c := &Consumer{s: s, num: num, name: name, ids: ids, wait: make(chan struct{}, 1)}
+	s.consumers[num] = c
+	s.byName[name] = c
+	s.lastNum = max(s.lastNum, num)
+	return c
+}
+
+// Lookup returns the consumer called name, or nil.
+func (s *Store) Lookup(name string) *Consumer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byName[name]
+}
+
+// Consumers returns the names of all consumers, ordered.
+func (s *Store) Consumers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, 0, len(s.byName))
+	for name := range s.byName {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Remove ends a consumer and its backlog. The Consumer delivers nothing more;
+// its name may be used again and is then another consumer.
+func (s *Store) Remove(name string) Receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.byName[name]
+	if c == nil {
+		return Receipt{}
+	}
+	s.removeLocked(c)
+	return s.appendLocked(appendRemove(s.scratch[:0], c.num))
+}
+
+func (s *Store) removeLocked(c *Consumer) {
+	c.removed = true
+	c.spans = nil
+	delete(s.consumers, c.num)
+	if s.byName[c.name] == c {
+		delete(s.byName, c.name)
+	}
+}
+
+// acceptLocked takes in the message of seq c.next, whose record is at p in the
+// frame at frame.
+func (c *Consumer) acceptLocked(p, frame wal.Pos, size int, qos byte, at Stamp) {
+	seq := c.next
+	c.next++
+	c.accepted++
+	c.queued++
+	c.queuedBytes += uint64(size)
+	if qos == 2 {
+		c.qos2 = true
+	}
+	if qos == 0 {
+		c.lastQoS0 = seq + 1
+	}
+	c.addToSpan(seq, p, frame, size, at)
+	if c.ring != nil {
+		c.ring[seq%ringSize] = ringEntry{seq, p}
+	}
+	c.lastPos = p
+}
+
+func (c *Consumer) addToSpan(seq uint64, p, frame wal.Pos, size int, at Stamp) {
+	if seg := c.s.segment; seg != c.lastSeg {
+		c.lastSeg, c.segSpans = seg, 0
+	}
+	n := len(c.spans)
+	if n > 0 && c.segSpans > 0 && c.spans[n-1].end() == seq &&
+		(p-c.lastPos <= spanGap || c.segSpans >= spansInSegment) {
+		c.spans[n-1].count++
+		c.spans[n-1].bytes += uint64(size)
+		return
+	}
+	c.segSpans++
+	c.spans = append(c.spans, span{frame, seq, 1, uint64(size), at})
+}
+
+func (c *Consumer) skipAt(seq uint64) (skipped, bool) {
+	for _, r := range c.skips {
+		if seq >= r.first && seq < r.end {
+			return r, true
+		}
+	}
+	return skipped{}, false
+}
+
+// isDoneLocked reports whether seq is finished.
+func (c *Consumer) isDoneLocked(seq uint64) bool {
+	if seq < c.floor || seq < c.floor+windowSize && c.done.get(seq) {
+		return true
+	}
+	r, ok := c.skipAt(seq)
+	return ok && !r.abandoned
+}
+
+func (c *Consumer) isReleasedLocked(seq uint64) bool {
+	if seq < c.floor+windowSize && c.released.get(seq) {
+		return true
+	}
+	r, ok := c.skipAt(seq)
+	return ok && r.abandoned
+}
+
+// finishLocked sets the finished bit of seq and moves the floor.
+func (c *Consumer) finishLocked(seq uint64) bool {
+	if seq < c.floor || seq >= c.next || seq >= c.floor+windowSize || c.isDoneLocked(seq) {
+		return false
+	}
+	if r, ok := c.skipAt(seq); !ok || !r.abandoned {
+		c.unqueueLocked(seq)
+	}
+	c.done.set(seq)
+	c.released.clear(seq)
+	c.moveFloorLocked()
+	return true
+}
+
+// unqueueLocked takes one message out of the count of what waits.
+func (c *Consumer) unqueueLocked(seq uint64) {
+	size := c.sizeOfLocked(seq)
+	c.queued--
+	c.queuedBytes -= min(size, c.queuedBytes)
+	if c.queued == 0 {
+		c.queuedBytes = 0
+	}
+}
+
+// sizeOfLocked estimates the size of a message by the mean of its span.
+func (c *Consumer) sizeOfLocked(seq uint64) uint64 {
+	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
+	if i < 0 || c.spans[i].count == 0 {
+		return 0
+	}
+	return c.spans[i].bytes / uint64(c.spans[i].count)
+}
+
+func (c *Consumer) moveFloorLocked() {
+	for c.floor < c.next {
+		for len(c.skips) > 0 && c.skips[0].end <= c.floor {
+			c.skips = c.skips[1:]
+		}
+		if c.done.get(c.floor) {
+			c.passFloorLocked()
+			continue
+		}
+		if len(c.skips) == 0 || c.floor < c.skips[0].first || c.skips[0].abandoned {
+			return
+		}
+		for end := c.skips[0].end; c.floor < end; {
+			c.passFloorLocked()
+		}
+	}
+}
+
+func (c *Consumer) passFloorLocked() {
+	c.done.clear(c.floor)
+	c.released.clear(c.floor)
+	c.floor++
+}
+
+// skipLocked makes the seqs [first, end) ones without a message. Those that the
+// peer holds half open (released) stay as they are.
+func (c *Consumer) skipLocked(first, end uint64, abandoned bool) (dropped uint64) {
+	first = max(first, c.floor)
+	c.next = max(c.next, end)
+	for lo := first; lo < end; {
+		if c.isDoneLocked(lo) || c.isReleasedLocked(lo) {
+			lo++
+			continue
+		}
+		hi := lo + 1
+		for hi < end && !c.isDoneLocked(hi) && !c.isReleasedLocked(hi) {
+			hi++
+		}
+		c.addSkipLocked(skipped{lo, hi, abandoned})
+		dropped += hi - lo
+		lo = hi
+	}
+	c.moveFloorLocked()
+	return dropped
+}
+
+func (c *Consumer) addSkipLocked(r skipped) {
+	i := sort.Search(len(c.skips), func(i int) bool { return c.skips[i].first > r.first })
+	if i > 0 && c.skips[i-1].end == r.first && c.skips[i-1].abandoned == r.abandoned {
+		c.skips[i-1].end = r.end
+		return
+	}
+	c.skips = append(c.skips, skipped{})
+	copy(c.skips[i+1:], c.skips[i:])
+	c.skips[i] = r
+}
+
+// trimSpansLocked lets go of spans that are finished durably.
+func (c *Consumer) trimSpansLocked() {
+	n := 0
+	for n < len(c.spans) && c.spans[n].end() <= c.durFloor {
+		n++
+	}
+	if n > 0 {
+		c.spans = append(c.spans[:0], c.spans[n:]...)
+	}
+}

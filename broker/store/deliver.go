@@ -1,0 +1,348 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sort"
+	"time"
+
+	"packetboat/broker/store/wal"
+)
+
+// reader is where a consumer reads the log: the rest of a frame, in memory of
+// its own. Used only when the newest records in memory do not have the message.
+type reader struct {
+	rec  []byte // the record being delivered
+	buf  []byte // a frame
+	recs []byte // the rest of it
+	off  wal.Pos
+	next wal.Pos // of the next frame; 0 = not reading
+	span uint64  // first seq of the span being read
+	seq  uint64  // all below were passed
+	ids  []uint32
+}
+
+// TryNext fills d with the next message to deliver, in order, and moves on. It
+// returns false when there is none: nothing more is durable, a give-up is not
+// durable yet, or as many are unfinished as the window allows. OnReady tells
+// when the first two have changed; finish some to change the third.
+//
+// Delivered again by Rewind: what is not finished, with Dup set; of what is
+// released, only that.
+func (c *Consumer) TryNext(d *Delivery) bool {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if !c.mayDeliverLocked() {
+			return false
+		}
+		seq := c.cursor
+		switch {
+		case c.isDoneLocked(seq):
+			c.cursor++
+			continue
+		case c.isReleasedLocked(seq):
+			*d = Delivery{Seq: seq, ID: c.ids.id(seq), Released: true, Dup: true}
+			d.QoS = 2
+			c.cursor++
+			return true
+		}
+		found, err := c.readLocked(seq, d)
+		if c.removed || c.cursor != seq || c.isDoneLocked(seq) {
+			continue // dropped while the disk was read
+		}
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		if !found {
+			c.giveUpLocked(seq, Damaged)
+			continue
+		}
+		d.Seq, d.ID = seq, 0
+		if d.QoS > 0 {
+			d.ID = c.ids.id(seq)
+		}
+		d.Dup = d.QoS > 0 && seq < c.sentHigh
+		c.sentHigh = max(c.sentHigh, seq+1)
+		c.cursor++
+		return true
+	}
+}
+
+// mayDeliverLocked holds the cursor to the rules of what may be sent.
+func (c *Consumer) mayDeliverLocked() bool {
+	c.cursor = max(c.cursor, c.floor)
+	switch {
+	case c.removed, c.cursor >= c.next:
+		return false
+	case c.barrier != 0 && c.barrier >= c.s.wal.Durable() && !c.s.without("give_up_durable_before_later_ones"):
+		c.s.wakeLocked(c, c.barrier)
+		return false
+	case c.cursor >= c.floor+windowSize:
+		return false
+	}
+	floor := c.durFloor
+	if c.s.without("span_limit_from_durable_floor") {
+		floor = c.floor
+	}
+	if c.cursor >= floor+uint64(c.ids.N) {
+		c.urgentLocked() // the floor has to become durable first
+		return false
+	}
+	return true
+}
+
+func (s *Store) without(rule string) bool { return s.opt.WithoutRule == rule }
+
+// readLocked finds the record of seq and fills d. It returns io.EOF when the
+// record is not durable yet, and false when the log does not have it.
+func (c *Consumer) readLocked(seq uint64, d *Delivery) (bool, error) {
+	if c.ring != nil {
+		if e := c.ring[seq%ringSize]; e.seq == seq && e.pos != 0 {
+			if e.pos >= c.s.wal.Durable() && !c.s.without("read_only_durable") {
+				c.s.wakeLocked(c, e.pos)
+				return false, io.EOF
+			}
+			if rec, ok := c.s.wal.Record(e.pos, c.rd.rec); ok {
+				c.rd.rec = rec
+				c.rd.next = 0
+				return c.fillLocked(d, rec, e.pos, seq), nil
+			}
+		}
+	}
+	return c.scanLocked(seq, d)
+}
+
+// scanLocked reads frames from the span of seq on until it finds the record.
+func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
+	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
+	if i < 0 || seq >= c.spans[i].end() {
+		return false, nil
+	}
+	r, sp := &c.rd, &c.spans[i]
+	if r.next == 0 || r.seq > seq || r.span != sp.first && r.next != sp.pos {
+		r.next, r.recs = sp.pos, nil
+	}
+	r.span = sp.first
+	for {
+		for len(r.recs) > 0 {
+			rec, rest, err := wal.NextRecord(r.recs)
+			if err != nil {
+				r.recs = nil
+				break
+			}
+			at := r.off
+			r.off += wal.Pos(len(r.recs) - len(rest))
+			got, hit := c.seqIn(rec)
+			if hit && got > seq {
+				r.seq = seq + 1
+				r.off = at
+				return false, nil
+			}
+			r.recs = rest
+			if hit && got == seq {
+				r.seq = seq + 1
+				return c.fillLocked(d, rec, at, seq), nil
+			}
+		}
+		if err := c.readFrame(); err != nil {
+			if errors.Is(err, io.EOF) && c.lastPos < c.s.wal.Durable() {
+				return false, nil // all there is was read
+			}
+			return false, err
+		}
+	}
+}
+
+// readFrame fetches the next frame, without the store's lock. Damage is passed
+// over: what was in it is missed when its seq comes.
+func (c *Consumer) readFrame() error {
+	r := &c.rd
+	p := r.next
+	c.s.mu.Unlock()
+	recs, next, err := c.s.wal.Read(p, r.buf)
+	c.s.mu.Lock()
+	if cap(recs) > cap(r.buf) {
+		r.buf = recs[:0]
+	}
+	var damaged *wal.DamagedError
+	if errors.As(err, &damaged) {
+		if damaged.Next <= p {
+			return nil
+		}
+		c.s.log.Error("reading the queue failed; going on behind it", "consumer", c.name, "err", err)
+		r.recs, r.next = nil, damaged.Next
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.recs, r.off, r.next = recs, p+frameHead, next
+	return nil
+}
+
+const frameHead = 24 // of the log's frames
+
+// seqIn returns the seq under which rec is for c.
+func (c *Consumer) seqIn(rec []byte) (uint64, bool) {
+	if len(rec) < 2 || rec[0] != recMessage && rec[0] != recRescue {
+		return 0, false
+	}
+	r := messageRecord{}
+	cur := cursor{b: rec[2:]}
+	if rec[0] == recRescue {
+		cur.uvarint()
+	}
+	r.n = cur.uvarint()
+	r.targets = cur
+	var t targetRecord
+	for r.next(&t) {
+		if t.num == c.num {
+			return t.seq, true
+		}
+	}
+	return 0, false
+}
+
+// fillLocked makes d of the record rec at p for c.
+func (c *Consumer) fillLocked(d *Delivery, rec []byte, p wal.Pos, seq uint64) bool {
+	var r messageRecord
+	if parseMessage(rec, &r) != nil {
+		return false
+	}
+	var t targetRecord
+	for r.next(&t) {
+		if t.num == c.num && t.seq == seq {
+			break
+		}
+	}
+	if t.num != c.num || t.seq != seq {
+		return false
+	}
+	topic := d.Topic
+	if string(r.topic) != topic {
+		topic = string(r.topic)
+	}
+	c.rd.ids = c.rd.ids[:0]
+	for cur := (cursor{b: t.subIDs}); len(cur.b) > 0; {
+		c.rd.ids = append(c.rd.ids, uint32(cur.uvarint()))
+	}
+	boot := r.boot
+	if boot == 0 {
+		boot = c.s.clocks.at(p)
+	}
+	*d = Delivery{Message: Message{
+		Topic: topic, Payload: r.payload, QoS: t.opts & flagQoS, Retain: t.opts&targetRetain != 0,
+		Props: r.props, Expiry: r.expiry, HasExpiry: r.flags&flagExpiry != 0,
+		PacketID: r.packetID, Received: Stamp{boot, r.up},
+	}, SubscriptionIDs: c.rd.ids}
+	if o := c.s.originNum[r.origin]; o != nil {
+		d.Origin = o.name
+	}
+	return true
+}
+
+// Next waits for the next delivery; it returns ctx's error when that ends.
+func (c *Consumer) Next(ctx context.Context) (Delivery, error) {
+	var d Delivery
+	for {
+		if c.TryNext(&d) {
+			return d, nil
+		}
+		select {
+		case <-c.wait:
+		case <-ctx.Done():
+			return Delivery{}, ctx.Err()
+		}
+	}
+}
+
+// OnReady sets the function that is called, by the committer, when TryNext may
+// find something new; nil for none. A consumer with one is online: the
+// positions of its newest messages are kept, so that live traffic is read from
+// memory.
+func (c *Consumer) OnReady(f func()) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.ready = f
+	if f == nil {
+		c.ring = nil
+	} else if c.ring == nil {
+		c.ring = new([ringSize]ringEntry)
+	}
+}
+
+// Rewind starts the delivery again from the first unfinished message, for a new
+// connection to the same session: [MQTT-4.4.0-1], in the same order, with the
+// same identifiers.
+func (c *Consumer) Rewind() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.cursor = c.floor
+	c.rd.next = 0
+}
+
+// Restart is Rewind for a peer that has forgotten the session: what it had
+// confirmed with PUBREC counts as delivered, everything else goes again as new.
+func (c *Consumer) Restart() Receipt {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.cursor = c.floor
+	c.rd.next = 0
+	r := c.s.appendLocked(appendUvarints(append(c.s.scratch[:0], recRestart), uint64(c.num)))
+	c.restartLocked()
+	return r
+}
+
+func (c *Consumer) restartLocked() {
+	for seq := c.floor; seq < min(c.next, c.floor+windowSize); seq++ {
+		if c.released.get(seq) {
+			c.released.clear(seq)
+			c.finishLocked(seq)
+		}
+	}
+	for i := range c.skips {
+		c.skips[i].abandoned = false
+	}
+	c.moveFloorLocked()
+	c.sentHigh = 0
+}
+
+// QueuedQoS0 reports whether QoS 0 messages of this consumer are still queued,
+// so that one that is handed over directly would overtake them.
+func (c *Consumer) QueuedQoS0() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.lastQoS0 > max(c.cursor, c.floor)
+}
+
+// Seq finds the unfinished delivery that was sent under packet identifier id;
+// released tells whether PUBREC was noted for it.
+func (c *Consumer) Seq(id uint16) (seq uint64, released, ok bool) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if id < c.ids.First || uint32(id) >= uint32(c.ids.First)+uint32(c.ids.N) {
+		return 0, false, false
+	}
+	n := uint64(c.ids.N)
+	base := c.floor - c.floor%n + uint64(id-c.ids.First)
+	if base < c.floor {
+		base += n
+	}
+	if base >= c.cursor || c.isDoneLocked(base) {
+		return 0, false, false
+	}
+	return base, c.isReleasedLocked(base), true
+}
+
+// Expired reports whether d may be given up as expired: its age exceeds its
+// expiry interval, and it is not a QoS 2 message that may have been sent
+// already, which is delivered all the same [MQTT-4.3.3-7].
+func (s *Store) Expired(d *Delivery) bool {
+	if !d.HasExpiry || d.Released || d.QoS == 2 && d.Dup {
+		return false
+	}
+	return s.Age(d.Received) >= time.Duration(d.Expiry)*time.Second
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Gap is a gap marker: messages of one consumer that it did not get, and why.
+type Gap struct {
+	Consumer  string // "" = unknown
+	Reason    Reason
+	Count     uint64
+	Bytes     uint64
+	From, To  Stamp // receive times
+	FirstSeq  uint64
+	LastSeq   uint64
+	Topics    []TopicCount // at most 64
+	Abandoned bool         // PUBREL goes out for each: the peer may hold them half open
+}
+
+// TopicCount is how many messages of a gap had a topic.
+type TopicCount struct {
+	Topic string
+	Count uint64
+}
+
+const (
+	maxGaps      = 1000
+	maxGapTopics = 64
+)
+
+// appendGap: consumer, flags, reason, count, bytes, from, to, first, last, topics.
+func appendGap(dst []byte, num uint32, g *Gap) []byte {
+	flags := byte(0)
+	if g.Abandoned {
+		flags = 1
+	}
+	dst = append(binary.AppendUvarint(append(dst, recGap), uint64(num)), flags, byte(g.Reason))
+	dst = appendUvarints(dst, g.Count, g.Bytes, uint64(g.From.Boot), g.From.Up, uint64(g.To.Boot), g.To.Up, g.FirstSeq, g.LastSeq)
+	topics := g.Topics[:min(len(g.Topics), maxGapTopics)]
+	dst = binary.AppendUvarint(dst, uint64(len(topics)))
+	for _, t := range topics {
+		dst = binary.AppendUvarint(appendBytes(dst, t.Topic), t.Count)
+	}
+	return dst
+}
+
+func parseGap(c *cursor) (num uint32, g Gap) {
+	num = uint32(c.uvarint())
+	g.Abandoned = c.byte()&1 != 0
+	g.Reason = Reason(c.byte())
+	g.Count, g.Bytes = c.uvarint(), c.uvarint()
+	g.From, g.To = c.stamp(), c.stamp()
+	g.FirstSeq, g.LastSeq = c.uvarint(), c.uvarint()
+	n := c.uvarint()
+	for i := uint64(0); i < n && i < maxGapTopics && c.err == nil; i++ {
+		g.Topics = append(g.Topics, TopicCount{string(c.bytes()), c.uvarint()})
+	}
+	return num, g
+}
+
+// applyGapLocked ends the messages of the gap that are not finished.
+func (c *Consumer) applyGapLocked(g *Gap) {
+	if g.Reason == 0 || g.Reason >= numReasons {
+		return
+	}
+	bytes := c.sizeOfLocked(g.FirstSeq)
+	n := c.skipLocked(g.FirstSeq, g.LastSeq+1, g.Abandoned)
+	n = min(n, c.queued)
+	c.queued -= n
+	c.queuedBytes -= min(n*bytes, c.queuedBytes)
+	if c.queued == 0 {
+		c.queuedBytes = 0
+	}
+	c.lost[g.Reason] += n
+}
+
+// noteGapLocked keeps g for status; gaps that follow each other are merged.
+func (s *Store) noteGapLocked(g Gap) {
+	if n := len(s.gaps); n > 0 {
+		last := &s.gaps[n-1]
+		if last.Consumer == g.Consumer && last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
+			last.Count += g.Count
+			last.Bytes += g.Bytes
+			last.To, last.LastSeq = g.To, g.LastSeq
+			return
+		}
+	}
+	if len(s.gaps) == maxGaps {
+		s.gaps = append(s.gaps[:0], s.gaps[1:]...)
+	}
+	s.gaps = append(s.gaps, g)
+}
+
+// Gaps returns the newest gap markers, oldest first.
+func (s *Store) Gaps() []Gap {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Gap(nil), s.gaps...)
+}
+
+// Lag is the ledger of one consumer. It balances:
+// Accepted = Delivered + Messages + the sum of Lost.
+type Lag struct {
+	Messages  uint64 // queued, in flight included
+	Bytes     uint64 // about
+	Oldest    time.Duration
+	Accepted  uint64
+	Delivered uint64
+	Lost      map[Reason]uint64
+}
+
+// Lag returns what waits for the consumer and what became of the rest.
+func (c *Consumer) Lag() Lag {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	l := Lag{Messages: c.queued, Bytes: c.queuedBytes, Accepted: c.accepted, Lost: map[Reason]uint64{}}
+	l.Delivered = c.accepted - c.queued
+	for r, n := range c.lost {
+		if n > 0 {
+			l.Lost[Reason(r)] = n
+			l.Delivered -= n
+		}
+	}
+	for i := range c.spans {
+		if c.queued > 0 && c.spans[i].end() > c.floor {
+			l.Oldest = c.s.clocks.age(c.spans[i].at)
+			break
+		}
+	}
+	return l
+}

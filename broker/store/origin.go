@@ -1,0 +1,69 @@
+package store
+
+import "strings"
+
+// origin is a QoS 2 publisher or a bridge: the identifiers it has published
+// under and not released yet, each with the receipt of its message.
+type origin struct {
+	num      uint32
+	name     string
+	received map[uint16]Receipt
+	forgot   Receipt // the latest forget record
+}
+
+func (s *Store) originLocked(name string) *origin {
+	if o := s.origins[name]; o != nil {
+		return o
+	}
+	o := s.newOriginLocked(s.lastOrigin+1, strings.Clone(name))
+	s.appendLocked(appendOrigin(s.scratch[:0], o.num, o.name))
+	return o
+}
+
+func (s *Store) newOriginLocked(num uint32, name string) *origin {
+	o := &origin{num: num, name: name, received: map[uint16]Receipt{}}
+	s.origins[name] = o
+	s.originNum[num] = o
+	s.lastOrigin = max(s.lastOrigin, num)
+	return o
+}
+
+// Received returns the receipt of the QoS 2 publish that origin sent under
+// packetID and has not released; ok is false when the identifier is free.
+func (s *Store) Received(origin string, packetID uint16) (r Receipt, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.origins[origin]; o != nil {
+		r, ok = o.received[packetID]
+	}
+	return r, ok
+}
+
+// Forget notes that origin released packetID (PUBREL); PUBCOMP leaves after the
+// Receipt, else the publisher could reuse an identifier that is still taken
+// for a repetition. packetID 0 forgets all of that origin: its session is new
+// or has ended.
+func (s *Store) Forget(origin string, packetID uint16) Receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.origins[origin]
+	if o == nil {
+		return Receipt{}
+	}
+	if _, held := o.received[packetID]; !held && (packetID != 0 || len(o.received) == 0) {
+		return o.forgot // perhaps staged and not durable yet
+	}
+	r := s.appendLocked(appendForget(s.scratch[:0], o.num, packetID))
+	s.forgetLocked(o, packetID)
+	o.forgot = r
+	return r
+}
+
+func (s *Store) forgetLocked(o *origin, packetID uint16) {
+	if packetID != 0 {
+		delete(o.received, packetID)
+		return
+	}
+	delete(s.origins, o.name)
+	delete(s.originNum, o.num)
+}

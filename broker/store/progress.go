@@ -1,0 +1,166 @@
+package store
+
+import "packetboat/broker/store/wal"
+
+// Reason is why a message was not delivered.
+type Reason byte
+
+// The reasons of the ledger.
+const (
+	Expired  Reason = iota + 1 // older than its expiry interval
+	Dropped                    // the queue or the session's part of it was full
+	Purged                     // by the operator
+	Damaged                    // its bytes cannot be read any more
+	Refused                    // by the peer, for good
+	TooLarge                   // for the peer
+	numReasons
+)
+
+func (r Reason) String() string {
+	switch r {
+	case Expired:
+		return "expired"
+	case Dropped:
+		return "dropped"
+	case Purged:
+		return "purged"
+	case Damaged:
+		return "damaged"
+	case Refused:
+		return "refused"
+	case TooLarge:
+		return "too large"
+	}
+	return "unknown"
+}
+
+const (
+	progressAge   = 1_000_000  // µs: with another commit
+	progressIdle  = 30_000_000 // µs: on its own
+	progressCount = windowSize // finished and not durable
+)
+
+// Done finishes a delivery: PUBACK, PUBCOMP, or sent at QoS 0. It is remembered
+// lazily; what a crash forgets is delivered again. Finishing twice does nothing.
+func (c *Consumer) Done(seq uint64) {
+	s := c.s
+	s.mu.Lock()
+	blocked := c.cursor >= c.floor+windowSize
+	if c.finishLocked(seq) && !c.removed {
+		c.finished++
+		c.dirtyLocked()
+		if c.finished >= progressCount {
+			c.urgentLocked()
+		}
+	}
+	s.mu.Unlock()
+	if blocked {
+		select {
+		case c.wait <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Release notes that the peer has the QoS 2 message (PUBREC). PUBREL leaves
+// when the Receipt is durable: otherwise a crash would send the PUBLISH again
+// after the PUBREL, and the peer would take it for a new message.
+func (c *Consumer) Release(seq uint64) Receipt {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.removed || seq < c.floor || seq >= c.floor+windowSize || seq >= c.next || c.done.get(seq) {
+		return Receipt{}
+	}
+	if !c.released.get(seq) {
+		c.released.set(seq)
+		c.urgentLocked()
+	}
+	if s.without("pubrel_after_durable") {
+		return Receipt{}
+	}
+	if c.urgent {
+		return Receipt{uint64(s.wal.OpenFrame())} // the record joins the open frame
+	}
+	for i := len(s.flying) - 1; i >= 0; i-- {
+		if s.flying[i].c == c {
+			return Receipt{uint64(s.flying[i].pos)}
+		}
+	}
+	return Receipt{}
+}
+
+// GiveUp ends a message that will not be delivered. It is counted in the ledger
+// and told in a gap marker. Nothing later of this consumer is delivered before
+// that is durable.
+func (c *Consumer) GiveUp(seq uint64, why Reason) Receipt {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.giveUpLocked(seq, why)
+}
+
+func (c *Consumer) giveUpLocked(seq uint64, why Reason) Receipt {
+	if c.removed || seq >= c.floor+windowSize || seq >= c.next || c.isDoneLocked(seq) {
+		return Receipt{}
+	}
+	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq}
+	g.From = c.s.clocks.now()
+	g.To = g.From
+	g.Abandoned = (why == Damaged || why == Purged) && c.qos2 && seq < c.sentHigh
+	r := c.s.appendLocked(appendGap(c.s.scratch[:0], c.num, &g))
+	c.applyGapLocked(&g)
+	c.s.noteGapLocked(g)
+	c.barrier = wal.Pos(r.pos)
+	return r
+}
+
+func (c *Consumer) dirtyLocked() {
+	if !c.dirty {
+		c.dirty = true
+		c.s.dirty = append(c.s.dirty, c)
+	}
+}
+
+// urgentLocked asks for a progress record in the very next commit.
+func (c *Consumer) urgentLocked() {
+	c.dirtyLocked()
+	c.urgent = true
+	c.s.wal.Kick()
+}
+
+// progressLocked is called before a frame is closed: it adds the progress that
+// is due. busy: the frame is written anyway.
+func (s *Store) progressLocked(all bool) {
+	now := s.clocks.now().Up
+	busy := all || s.wal.End() > s.wal.OpenFrame()+frameHead
+	rest := s.dirty[:0]
+	for _, c := range s.dirty {
+		if c.removed {
+			continue
+		}
+		due := c.urgent || all || busy && now-c.lastProgress >= progressAge || now-c.lastProgress >= progressIdle
+		if !due {
+			rest = append(rest, c)
+			continue
+		}
+		// Not s.scratch: that may hold the record for which the frame is closed.
+		s.sealBuf = appendProgress(s.sealBuf[:0], c)
+		p := Receipt{uint64(s.wal.Append(s.sealBuf))}
+		c.dirty, c.urgent, c.finished, c.lastProgress = false, false, 0, now
+		s.flying = append(s.flying, flyingFloor{c, wal.Pos(p.pos), c.floor})
+	}
+	clear(s.dirty[len(rest):])
+	s.dirty = rest
+}
+
+// idleProgressLocked reports whether progress has waited long enough for a
+// commit of its own.
+func (s *Store) idleProgressLocked() bool {
+	now := s.clocks.now().Up
+	for _, c := range s.dirty {
+		if now-c.lastProgress >= progressIdle {
+			return true
+		}
+	}
+	return false
+}

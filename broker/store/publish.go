@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"packetboat/broker/store/wal"
+)
+
+// Publish stages m for its targets, and as the retained message of its topic
+// if it has RETAIN set (an empty payload removes that). Without targets and
+// RETAIN nothing is staged and the zero Receipt returned.
+//
+// A PacketID that m.Origin still holds is a repeated QoS 2 publish: nothing is
+// staged and the Receipt of the first one is returned [MQTT-4.3.3-10].
+//
+// The slices of m and of the targets may be reused after the call; what is
+// kept is copied. Errors: ErrFull, ErrFailed, ErrTooLarge; then nothing was
+// staged.
+func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
+	if len(to) == 0 && !m.Retain {
+		return Receipt{}, nil
+	}
+	if int64(len(m.Payload)+len(m.Props)+len(m.Topic)) > s.opt.SegmentSize/2 {
+		return Receipt{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(m.Payload), s.opt.SegmentSize/2)
+	}
+	if err := s.waitForRoomToStage(); err != nil {
+		return Receipt{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var o *origin
+	if m.PacketID != 0 || m.Origin != "" && strings.HasPrefix(m.Origin, "bridge/") {
+		o = s.originLocked(m.Origin)
+	}
+	if m.PacketID != 0 {
+		if r, ok := o.received[m.PacketID]; ok {
+			return r, nil
+		}
+	}
+	if err := s.makeRoomLocked(m); err != nil {
+		return Receipt{}, err
+	}
+	return s.stageLocked(m, to, o), nil
+}
+
+// waitForRoomToStage holds publishers back when the disk does not keep up.
+func (s *Store) waitForRoomToStage() error {
+	if err := s.wal.Failed(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	if s.wal.Staged() < maxStaged {
+		return nil
+	}
+	if err := s.wal.Wait(context.Background(), s.wal.Durable()); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return nil
+}
+
+func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
+	at := m.Received
+	if at.Boot != s.clocks.current() {
+		at = s.clocks.now() // the record's boot is that of its place in the log
+	}
+	var num uint32
+	if o != nil {
+		num = o.num
+	}
+	staged := *m
+	staged.Received = at
+	rec := appendMessage(s.scratch[:0], &staged, num, to)
+	r := s.appendLocked(rec)
+	frame := s.wal.OpenFrame()
+	for i := range to {
+		c := to[i].Consumer
+		if c.removed {
+			continue
+		}
+		c.acceptLocked(wal.Pos(r.pos), frame, len(rec), to[i].QoS, at)
+		s.wakeLocked(c, wal.Pos(r.pos))
+	}
+	if len(to) > 0 {
+		s.accepted++
+	}
+	if m.Retain {
+		s.retainLocked(m, at)
+	}
+	if m.PacketID != 0 {
+		o.received[m.PacketID] = r
+	}
+	return r
+}
+
+// retainLocked keeps a copy of m as the retained message of its topic.
+func (s *Store) retainLocked(m *Message, at Stamp) {
+	if len(m.Payload) == 0 {
+		delete(s.retained, m.Topic)
+		return
+	}
+	s.retained[strings.Clone(m.Topic)] = &Message{
+		Topic: strings.Clone(m.Topic), Payload: slices.Clone(m.Payload), QoS: m.QoS, Retain: true,
+		Props: slices.Clone(m.Props), Expiry: m.Expiry, HasExpiry: m.HasExpiry, Received: at,
+	}
+}
+
+// Retained calls f for each retained message; f must not change it nor call
+// the store.
+func (s *Store) Retained(f func(m *Message)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.retained {
+		f(m)
+	}
+}
+
+// RetainedMessage returns the retained message of a topic, or nil. It is
+// immutable and may be kept: a later one is another Message.
+func (s *Store) RetainedMessage(topic string) *Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retained[topic]
+}

@@ -1,0 +1,362 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"packetboat/broker/store/wal"
+)
+
+// recovery applies snapshot and log to an empty store.
+type recovery struct {
+	s        *Store
+	damaged  []wal.Damage
+	snapshot bool
+}
+
+// recover brings the store to the state of the log's end.
+func (s *Store) recover(dir string) error {
+	r := &recovery{s: s}
+	from, count, err := r.loadSnapshot()
+	if err != nil {
+		return err
+	}
+	s.wal, err = wal.Open(dir, from, count, wal.Options{
+		FS: s.fs, Lock: &s.mu, SegmentSize: s.opt.SegmentSize, CommitInterval: s.opt.CommitInterval, Log: s.log,
+		Counted:      func(rec []byte) bool { return len(rec) > 0 && rec[0] == recMessage },
+		BeforeSeal:   func() { s.progressLocked(false) },
+		BeginSegment: s.beginSegmentLocked,
+		OnCommit:     s.onCommit,
+		OnDamage:     r.damage,
+		OnState:      s.onState,
+	}, r.apply)
+	if err != nil {
+		return err
+	}
+	s.snap.wake = make(chan struct{}, 1)
+	s.snap.at = from
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clocks.begin(s.wal.End())
+	s.recordClockLocked()
+	r.afterDamage()
+	for _, c := range s.consumers {
+		c.cursor = c.floor
+		c.durFloor = c.floor
+		c.sentHigh = min(c.next, c.floor+windowSize)
+		c.trimSpansLocked()
+	}
+	return nil
+}
+
+// loadSnapshot reads the newest snapshot that is sound.
+func (r *recovery) loadSnapshot() (wal.Pos, uint64, error) {
+	snaps, err := wal.Snapshots(r.s.fs)
+	if err != nil {
+		return 0, 0, err
+	}
+	for i, p := range snaps {
+		count, size, err := wal.ReadSnapshot(r.s.fs, p, func(rec []byte) error { return r.applySnapshot(rec) })
+		if err == nil {
+			r.snapshot = true
+			r.s.snap.size = size
+			r.s.snap.kept = snaps[i:min(len(snaps), i+2)]
+			return p, count, nil
+		}
+		var newer *wal.NewerError
+		if errors.As(err, &newer) {
+			return 0, 0, err
+		}
+		r.s.log.Error("a snapshot of the queue is damaged; using an older one", "position", fmt.Sprintf("%x", uint64(p)), "err", err)
+		r.s.reset()
+	}
+	return 0, 0, nil
+}
+
+func (s *Store) reset() {
+	clear(s.consumers)
+	clear(s.byName)
+	clear(s.origins)
+	clear(s.originNum)
+	clear(s.kv)
+	clear(s.retained)
+	s.clocks.boots, s.gaps, s.lastNum, s.lastOrigin = nil, nil, 0, 0
+}
+
+// apply takes in one record of the log.
+func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
+	s := r.s
+	if rec == nil {
+		s.segment = frame
+		return nil
+	}
+	if len(rec) == 0 {
+		return fmt.Errorf("record at %x: %w", uint64(p), errRecord)
+	}
+	c := cursor{b: rec[1:]}
+	switch rec[0] {
+	case recMessage, recRescue:
+		return r.message(frame, p, rec)
+	case recProgress:
+		r.progress(&c)
+	case recForget:
+		if o := s.originNum[uint32(c.uvarint())]; o != nil {
+			s.forgetLocked(o, uint16(c.uvarint()))
+		}
+	case recSet:
+		key := string(c.bytes())
+		s.kv[key] = slices.Clone(c.b)
+	case recDelete:
+		delete(s.kv, string(c.b))
+	case recConsumer:
+		num, ids := uint32(c.uvarint()), IDs{uint16(c.uvarint()), uint16(c.uvarint())}
+		if s.consumers[num] == nil && c.err == nil {
+			s.newConsumerLocked(num, string(c.b), ids)
+		}
+	case recRemove:
+		if con := s.consumers[uint32(c.uvarint())]; con != nil {
+			s.removeLocked(con)
+		}
+	case recClock:
+		cr := clockRecord{boot: uint32(c.uvarint())}
+		copy(cr.id[:], c.take(16))
+		cr.up, cr.wall = c.uvarint(), c.varint()
+		cr.synced = c.byte() != 0
+		since := wal.Pos(c.uvarint())
+		if since == 0 {
+			since = p
+		}
+		if c.err == nil {
+			s.clocks.apply(cr, since)
+		}
+	case recGap:
+		r.gap(&c)
+	case recOrigin:
+		num := uint32(c.uvarint())
+		if c.err == nil {
+			s.newOriginLocked(num, string(c.b))
+		}
+	case recTable:
+		r.tableEntry(&c)
+	case recSkip:
+		if con := s.consumers[uint32(c.uvarint())]; con != nil {
+			first, end := c.uvarint(), c.uvarint()
+			con.skipLocked(first, end, c.byte() != 0)
+		}
+	case recRestart:
+		if con := s.consumers[uint32(c.uvarint())]; con != nil {
+			con.restartLocked()
+		}
+	case recSegment, recSpan, recReceived, recState:
+		return fmt.Errorf("record of type %d at %x belongs into a snapshot: %w", rec[0], uint64(p), errRecord)
+	default:
+		return &wal.NewerError{Version: wal.FormatVersion + 1}
+	}
+	if c.err != nil {
+		return fmt.Errorf("record of type %d at %x: %w", rec[0], uint64(p), c.err)
+	}
+	return nil
+}
+
+func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
+	s := r.s
+	var m messageRecord
+	if err := parseMessage(rec, &m); err != nil {
+		return fmt.Errorf("at %x: %w", uint64(p), err)
+	}
+	boot := m.boot
+	if boot == 0 {
+		boot = s.clocks.current()
+	}
+	at := Stamp{boot, m.up}
+	s.clocks.note(at)
+	var t targetRecord
+	for m.next(&t) {
+		c := s.consumers[t.num]
+		if c == nil {
+			continue
+		}
+		if rec[0] == recRescue {
+			c.moveLocked(t.seq, frame, len(rec), at)
+			continue
+		}
+		if t.seq < c.next {
+			continue
+		}
+		if t.seq > c.next {
+			r.missing(c, t.seq)
+		}
+		c.acceptLocked(p, frame, len(rec), t.opts&flagQoS, at)
+	}
+	if rec[0] == recMessage && m.flags&flagRetain != 0 {
+		msg := Message{Topic: string(m.topic), Payload: m.payload, QoS: m.flags & flagQoS, Retain: true, Props: m.props,
+			Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}
+		s.retainLocked(&msg, at)
+	}
+	if o := s.originNum[m.origin]; o != nil && m.packetID != 0 && !s.without("dedupe_with_message") {
+		o.received[m.packetID] = Receipt{}
+	}
+	return nil
+}
+
+// missing counts the messages of c up to seq that a later record proves lost.
+func (r *recovery) missing(c *Consumer, seq uint64) {
+	if !r.snapshot && len(r.damaged) == 0 {
+		// Without a snapshot the log begins anywhere: what is not there was freed.
+		c.skipLocked(c.next, seq, false)
+		return
+	}
+	g := Gap{Consumer: c.name, Reason: Damaged, Count: seq - c.next, FirstSeq: c.next, LastSeq: seq - 1, Abandoned: c.qos2}
+	g.From = r.s.clocks.lastKnown()
+	g.To = g.From
+	c.accepted += g.Count
+	c.queued += g.Count
+	c.next = seq
+	c.applyGapLocked(&g)
+	r.s.noteGapLocked(g)
+	r.damaged = append(r.damaged, wal.Damage{})
+}
+
+func (r *recovery) progress(c *cursor) {
+	con := r.s.consumers[uint32(c.uvarint())]
+	floor, done, released := c.uvarint(), c.bytes(), c.bytes()
+	if con == nil || c.err != nil || floor < con.floor || floor > con.next {
+		return
+	}
+	con.loadProgress(floor, done, released)
+}
+
+// loadProgress finishes what a progress record says is finished.
+func (c *Consumer) loadProgress(floor uint64, done, released []byte) {
+	for c.floor < floor {
+		if !c.finishLocked(c.floor) { // an abandoned one, or one that is passed
+			c.done.set(c.floor)
+			c.moveFloorLocked()
+		}
+	}
+	var d, r bitRing
+	d.load(done, floor)
+	r.load(released, floor)
+	for seq := floor; seq < min(c.next, floor+windowSize); seq++ {
+		if d.get(seq) {
+			c.finishLocked(seq)
+		} else if r.get(seq) && seq >= c.floor {
+			c.released.set(seq)
+		}
+	}
+}
+
+func (r *recovery) gap(c *cursor) {
+	num, g := parseGap(c)
+	if c.err != nil {
+		return
+	}
+	if con := r.s.consumers[num]; con != nil {
+		g.Consumer = con.name
+		con.applyGapLocked(&g)
+	}
+	r.s.noteGapLocked(g)
+}
+
+// tableEntry takes in a consumer from a segment's table: news only when the
+// records that made it cannot be read any more.
+func (r *recovery) tableEntry(c *cursor) {
+	num, ids := uint32(c.uvarint()), IDs{uint16(c.uvarint()), uint16(c.uvarint())}
+	next, floor := c.uvarint(), c.uvarint()
+	if c.err != nil {
+		return
+	}
+	s := r.s
+	con := s.consumers[num]
+	if con == nil {
+		con = s.newConsumerLocked(num, string(c.b), ids)
+		con.next, con.floor = next, floor
+		con.accepted = next
+		con.queued = 0
+		if floor < next {
+			con.skipLocked(floor, next, false)
+		}
+		return
+	}
+	if next > con.next {
+		r.missing(con, next)
+	}
+}
+
+func (r *recovery) damage(d wal.Damage) {
+	r.damaged = append(r.damaged, d)
+	if d.Bytes > 0 {
+		r.s.damage = append(r.s.damage, d)
+	}
+	r.s.lostElsewhere += d.Messages
+}
+
+// afterDamage makes sure that no packet identifier is used again that a peer
+// may still hold from the bytes that are gone: the next seqs are skipped, and
+// the ids received from publishers forgotten (a duplicate rather than a loss).
+func (r *recovery) afterDamage() {
+	if len(r.damaged) == 0 {
+		return
+	}
+	s := r.s
+	for _, c := range s.consumers {
+		sk := skipped{c.next, c.next + windowSize, c.qos2}
+		c.skipLocked(sk.first, sk.end, sk.abandoned)
+		s.appendLocked(appendSkip(s.scratch[:0], c.num, sk))
+	}
+	torn := true
+	for _, d := range r.damaged {
+		torn = torn && d.Torn
+	}
+	if torn {
+		return
+	}
+	for _, o := range s.origins {
+		if len(o.received) > 0 && !strings.HasPrefix(o.name, "\x00") {
+			s.appendLocked(appendForget(s.scratch[:0], o.num, 0))
+			s.forgetLocked(o, 0)
+		}
+	}
+}
+
+func (s *Store) beginSegmentLocked(p wal.Pos, late bool, add func(rec []byte)) {
+	if !late {
+		s.segment = p
+	}
+	var buf []byte
+	for _, c := range s.consumers {
+		buf = appendTable(buf[:0], c)
+		add(buf)
+	}
+	if s.clocks.current() > 0 {
+		add(appendClock(buf[:0], s.clocks.read(), s.clocks.boots[s.clocks.current()-1].since))
+	}
+}
+
+func (s *Store) onState(err error) {
+	if err != nil {
+		s.log.Error("the disk queue cannot write; durable messages are refused until it can", "err", err)
+		return
+	}
+	s.log.Info("the disk queue writes again")
+}
+
+// checkForeign refuses a directory with files that are not ours, before
+// anything is written into it.
+func checkForeign(fs wal.FS) error {
+	files, err := fs.List()
+	if err != nil {
+		return fmt.Errorf("list data directory: %w", err)
+	}
+	for _, f := range files {
+		switch {
+		case f.Name == "lock", f.Name == "snapshot.tmp", strings.HasSuffix(f.Name, ".snap"), strings.HasSuffix(f.Name, ".log"),
+			strings.HasPrefix(f.Name, "pool-"), strings.HasPrefix(f.Name, "quarantine-"):
+		default:
+			return fmt.Errorf("%w: it holds %s; give the gateway an empty directory of its own (gateway.data_dir)", wal.ErrForeign, f.Name)
+		}
+	}
+	return nil
+}
