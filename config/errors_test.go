@@ -1,0 +1,206 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// Parts of configurations without fault, one line each.
+const (
+	serial = "serial = [{ name = \"s\", port = \"/p\" }]\n"
+)
+
+func TestErrorsSayWhereAndWhat(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want string // "" for none
+	}{
+		// Syntax.
+		{"syntax: a value is missing", "[queue]\nmax_size =\n", `f:2:11: queue.max_size: expected value but found '\n' instead`},
+		{"syntax: columns count characters", "[queue]\n\"ü\" = \"é\" x\n", `f:2:10: queue: expected a top-level item to end with a newline, comment, or EOF, but got 'x' instead`},
+		{"syntax: a string without its end", "[log]\nlevel = \"info\n", `f:2:14: log.level: strings cannot contain newlines`},
+		{"syntax: a string that ends with the file", "log.level = \"info", `f:1:17: log.level: unexpected EOF; expected '"'`},
+		{"syntax: an array without its end", "admin.users = [\"a\"", `f:1:18: admin.users: expected a comma (',') or array terminator (']'), but got end of file`},
+		{"syntax: not UTF-8", "[log]\nlevel = \"\xff\"\n", `f:2:10: is not valid UTF-8 text`},
+		{"syntax: a control character", "# \x01\n", `f:1:2: TOML files cannot contain control characters: '0x01'`},
+		{"a byte order mark is no text", "\uFEFFx = 1\n", `f:1:1: x: is not a known key`},
+
+		// Keys set twice in one file.
+		{"twice: a key", "[log]\nlevel = \"info\"\n  level = \"warn\"\n", `f:3:3: log.level: is set twice; the first time at f:2:1`},
+		{"twice: a table", "[log]\n[queue]\n[log]\n", `f:3:2: log: is set twice; the first time at f:1:2`},
+		{"twice: a table and an array", "[[serial]]\nname = \"x\"\nport = \"/p\"\n[serial]\n", `f:4:2: serial: is set twice; the first time at f:1:3`},
+		{"twice: an array and a table", "[serial]\n[[serial]]\n", `f:2:3: serial: is set twice; the first time at f:1:2`},
+		{"twice: a dotted key and a table", "log.level = \"info\"\n[log]\n", `f:2:2: log: is set twice; the first time at f:1:1`},
+		{"twice: an inline table is complete", "log = { level = \"info\" }\nlog.format = \"text\"\n", `f:2:1: log: is set twice; the first time at f:1:1`},
+		{"twice: in an inline table", "log = { level = \"info\", level = \"warn\" }\n", `f:1:25: log.level: is set twice; the first time at f:1:9`},
+		{"twice: written in two ways", "[log]\n\"level\" = \"info\"\n'level' = \"info\"\n", `f:3:1: log.level: is set twice; the first time at f:2:1`},
+
+		// Unknown keys.
+		{"unknown: near a known one", "[queue]\nmax_sizes = \"1GiB\"\n", `f:2:1: queue.max_sizes: is not a known key (did you mean max_size?)`},
+		{"unknown: capitals", "[Queue]\n", `f:1:2: Queue: is not a known key (did you mean queue?)`},
+		{"unknown: two letters swapped", "[quuee]\n", `f:1:2: quuee: is not a known key (did you mean queue?)`},
+		{"unknown: known elsewhere", "[queue]\ndata_dir = \"/x\"\n", `f:2:1: queue.data_dir: is not a known key here (it belongs to [gateway])`},
+		{"unknown: known in a section", "baud = 9600\n", `f:1:1: baud: is not a known key outside a section (it belongs to [[serial]])`},
+		{"unknown: known in a section of a section", "priority = 1\n", `f:1:1: priority: is not a known key outside a section (it belongs to [[bridge.up]])`},
+		{"unknown: nothing is near", "[queue]\n\"a b\" = 1\n", `f:2:1: queue."a b": is not a known key`},
+		{"unknown: in arrays of tables and dotted keys", bridge + "tls.caa = \"\"\n", `f:5:5: bridge[0].tls.caa: is not a known key (did you mean ca?)`},
+		{"unknown: in an inline table after strings and comments of all kinds", "[[serial]] # [x]\nname = \"\"\"\\\n  s\"\"\" # \"\nport = '''/p''' \nframe = {trim = true, # {\n typ = 'line'}\n", `f:6:2: serial[0].frame.typ: is not a known key (did you mean type?)`},
+
+		// Types.
+		{"type: a number for a string", "[log]\nlevel = 3\n", `f:2:9: log.level: must be a string, not an integer`},
+		{"type: a string for a number", serialWith(`baud = "9600"`), `f:4:8: serial[0].baud: must be an integer, not a string`},
+		{"type: a point in an integer", serialWith(`baud = 9600.0`), `f:4:8: serial[0].baud: must be an integer, not a number with a point`},
+		{"type: a string for a boolean", serialWith(`enabled = "yes"`), `f:4:11: serial[0].enabled: must be true or false, not a string`},
+		{"type: a number for a size", "[queue]\nmax_size = 1073741824\n", `f:2:12: queue.max_size: must be a string such as "64KiB", not an integer`},
+		{"type: a number for a duration", serialWith(`max_age = 5`), `f:4:11: serial[0].max_age: must be a string such as "30s", not an integer`},
+		{"type: a string for a table", serialWith(`frame = "line"`), `f:4:9: serial[0].frame: must be a table, not a string`},
+		{"type: a table for an array of tables", "[serial]\nname = \"s\"\n", `f:1:2: serial: must be an array of tables: write [[serial]], not a table`},
+		{"type: an array of tables for a table", "[[queue]]\n", `f:1:3: queue: must be one table: write [queue], not an array`},
+		{"type: a string for an array", strings.Replace(bridge, `["mqtt://h"]`, `"mqtt://h"`, 1), `f:3:11: bridge[0].servers: must be an array, not a string`},
+		{"type: an item of an array", strings.Replace(bridge, `["mqtt://h"]`, `["mqtt://h", 5]`, 1), `f:3:24: bridge[0].servers[1]: must be a string, not an integer`},
+		{"type: an array for a string", "log.level = []\n", `f:1:13: log.level: must be a string, not an array`},
+		{"type: a date", "log.level = 2020-01-01 10:00:00\n", `f:1:13: log.level: must be a string, not a date or time`},
+		{"type: a table of words with something else in it", serialWith("set = { a = 1 }"), `f:4:13: serial[0].set.a: must be a string, not an integer`},
+		{"type: not a number at all", serialWith("dead_band = nan"), `f:4:13: serial[0].dead_band: must be a finite number`},
+		{"type: the format of a character", serialWith(`mode = 8`), `f:4:8: serial[0].mode: must be a string such as "8N1", not an integer`},
+
+		// Values.
+		{"value: not of the list", serialWith(`flow = "rtcts"`), `f:4:8: serial[0].flow: "rtcts" is none of none, rtscts, xonxoff (did you mean rtscts?)`},
+		{"value: not of the list, nothing near", "log.level = \"loud\"\n", `f:1:13: log.level: "loud" is none of debug, info, warn, error`},
+		{"value: too small a size", "queue.max_size = \"8MiB\"\n", `f:1:18: queue.max_size: must be at least 16MiB`},
+		{"value: a unit of bits", "queue.max_size = \"1Gib\"\n", `f:1:18: queue.max_size: "Gib" is not a unit of size; use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB (did you mean GiB?)`},
+		{"value: no size", "queue.max_size = \"much\"\n", `f:1:18: queue.max_size: "much" is not a size; write a whole number and a unit, such as 64KiB or 16MiB`},
+		{"value: too large a size", "queue.max_size = \"99999999TiB\"\n", `f:1:18: queue.max_size: "99999999TiB" is too large`},
+		{"value: auto where there is none", "queue.max_size = \"auto\"\n", `f:1:18: queue.max_size: "auto" is not a size; write a whole number and a unit, such as 64KiB or 16MiB`},
+		{"value: no duration", "queue.commit_interval = \"5 s\"\n", `f:1:25: queue.commit_interval: "5 s" is not a duration; write numbers with units, such as 500ms, 30s, 5m, 12h or 7d`},
+		{"value: a negative duration", serialWith(`max_age = "-1s"`), `f:4:11: serial[0].max_age: must not be negative`},
+		{"value: out of range on both sides", serialWith(`qos = 3`), `f:4:7: serial[0].qos: must be from 0 to 2`},
+		{"value: a mode that no port has", serialWith(`mode = "9N1"`), `f:4:8: serial[0].mode: "9N1" is not data bits 5 to 8, parity N, E, O, M or S and stop bits 1, 1.5 or 2, such as 8N1`},
+		{"value: required and missing", "[[serial]]\nport = \"/p\"\n", `f:1:3: serial[0].name: is missing`},
+		{"value: required and empty", "[[serial]]\nname = \"\"\nport = \"/p\"\n", `f:2:8: serial[0].name: must not be empty`},
+		{"value: an empty data directory", "gateway.data_dir = \"\"\n", `f:1:20: gateway.data_dir: must not be empty`},
+
+		// Environment.
+		{"environment: not set", "gateway.id = \"a-${NOPE}\"\n", `f:1:14: gateway.id: the environment variable NOPE is not set`},
+		{"environment: no end", "gateway.id = \"${NOPE\"\n", `f:1:14: gateway.id: has a ${ without its }; a literal ${ is written $${`},
+		{"environment: no name", "gateway.id = \"${1}\"\n", `f:1:14: gateway.id: "1" is no name of an environment variable; a literal ${ is written $${`},
+		{"environment: in an array, and no second complaint", strings.Replace(bridge, "mqtt://h", "${NOPE}", 1), `f:3:12: bridge[0].servers[0]: the environment variable NOPE is not set`},
+
+		// Between keys.
+		{"queue: segments too large", "[queue]\nmax_size = \"16MiB\"\nsegment_size = \"4MiB\"\n", `f:3:16: queue.segment_size: must be at most an eighth of queue.max_size, here 2MiB`},
+		{"broker: packets larger than half a segment", "[queue]\nmax_size = \"16MiB\"\n[broker]\nmax_packet_size = \"1MiB\"\n", `f:4:19: broker.max_packet_size: must be at most half a segment of the queue, here 128KiB (see queue.segment_size)`},
+		{"broker: keep alive in parts of seconds", "broker.max_keep_alive = \"1500ms\"\n", `f:1:25: broker.max_keep_alive: must be whole seconds`},
+		{"broker: retained messages larger than the queue", "broker.max_retained_size = \"1GiB\"\n", `f:1:28: broker.max_retained_size: must be at most half of queue.max_size, here 512MiB`},
+		{"gateway: an id with a slash", "gateway.id = \"a/b\"\n", `f:1:14: gateway.id: "a/b" must not have "/", "+", "#", braces, spaces or control characters`},
+		{"listener: no address", "[[listener]]\n", `f:1:3: listener[0].address: is missing`},
+		{"listener: no port", "[[listener]]\naddress = \"127.0.0.1\"\n", `f:2:11: listener[0].address: "127.0.0.1" is not host:port, such as 127.0.0.1:1883 or [::1]:1883, or unix:PATH`},
+		{"listener: a port that is none", "[[listener]]\naddress = \"127.0.0.1:mqtt\"\n", `f:2:11: listener[0].address: "127.0.0.1:mqtt" must end in a port number from 0 to 65535`},
+		{"listener: a socket without path", "[[listener]]\naddress = \"unix:\"\n", `f:2:11: listener[0].address: must have a path of 1 to 107 bytes after unix:`},
+		{"listener: the same address", "[[listener]]\naddress = \"localhost:1\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n", `f:4:11: listener[1].address: is taken by listener[0] already (at f:2:11)`},
+		{"listener: all addresses and one", "[[listener]]\naddress = \":1\"\nanonymous = true\n[[listener]]\naddress = \"127.0.0.1:1\"\n", `f:5:11: listener[1].address: is taken by listener[0] already (at f:2:11)`},
+		{"listener: all addresses of the other family", "[[listener]]\naddress = \"0.0.0.0:1\"\nanonymous = true\n[[listener]]\naddress = \"[::1]:1\"\n", ``},
+		{"listener: the same socket", "[[listener]]\naddress = \"unix:/a\"\n[[listener]]\naddress = \"unix:/a\"\n", `f:4:11: listener[1].address: is taken by listener[0] already (at f:2:11)`},
+		{"listener: any free port, twice", "[[listener]]\naddress = \"[::1]:0\"\n[[listener]]\naddress = \"[::1]:0\"\n", ``},
+		{"listener: remote and not anonymous", "[[listener]]\naddress = \"0.0.0.0:1883\"\n", `f:1:3: listener[0].anonymous: false lets nobody connect, since users are not supported in this version; set anonymous = true if everybody who reaches 0.0.0.0:1883 may publish and subscribe, or listen on 127.0.0.1`},
+		{"listener: against an adapter", "[[tcp]]\nname = \"t\"\nlisten = \":1883\"\n", `f:3:10: tcp[0].listen: is taken by the broker, which listens on loopback when there is no [[listener]], already`},
+		{"serial: no port", "[[serial]]\nname = \"s\"\n", `f:1:3: serial[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…`},
+		{"serial: a glob that is none", "[[serial]]\nname = \"s\"\nport = \"/dev/[x\"\n", `f:3:8: serial[0].port: "/dev/[x" is not a valid glob; a literal [ is written \[`},
+		{"serial: the same port twice", "[[serial]]\nname = \"s\"\nport = \"/p\"\n[[serial]]\nname = \"t\"\nport = \"/p\"\n", `f:6:8: serial[1].port: is the port of serial[0] already (at f:3:8)`},
+		{"serial: the same port twice, one disabled", "[[serial]]\nname = \"s\"\nport = \"/p\"\n[[serial]]\nname = \"t\"\nport = \"/p\"\nenabled = false\n", ``},
+		{"adapters: one name for two", serial + "tcp = [{ name = \"s\", listen = \":7000\" }]\n", `f:2:17: tcp[0].name: "s" is the name of serial[0] already (at f:1:20)`},
+		{"adapters: a name that is no topic level", "[[serial]]\nname = \"a b\"\nport = \"/p\"\n", `f:2:8: serial[0].name: "a b" must not have "/", "+", "#", braces, spaces or control characters`},
+		{"frame: a key of another type", serialWith(`frame = { start = "x" }`), `f:4:19: serial[0].frame.start: belongs to type "start-end"; the type here is "line"`},
+		{"frame: a key of two other types", serialWith(`frame = { size = 4 }`), `f:4:18: serial[0].frame.size: belongs to type "fixed" or "length"; the type here is "line"`},
+		{"frame: lines that nothing ends", serialWith(`frame.ending = ""`), `f:4:16: serial[0].frame.ending: must not be empty`},
+		{"frame: larger than a packet", "broker.max_packet_size = \"1KiB\"\n" + serialWith(``), `f:2:3: serial[0].frame.max: must be at most broker.max_packet_size, here 1KiB`},
+		{"decode: a key of another type", serialWith(`decode = { comma = ";" }`), `f:4:20: serial[0].decode.comma: belongs to type "csv"; the type here is "text"`},
+		{"topic: a placeholder that does not exist", serialWith(`topic = "{gatway}/x"`), `f:4:9: serial[0].topic: {gatway} means nothing here; there are {gateway} {name} {port} {time} (did you mean {gateway}?)`},
+		{"topic: {remote} of a serial port", serialWith(`topic = "{remote}"`), `f:4:9: serial[0].topic: {remote} means nothing here; there are {gateway} {name} {port} {time}`},
+		{"topic: a field of text", serialWith(`topic = "{field:kg}"`), `f:4:9: serial[0].topic: {field:kg} means nothing here; there are {gateway} {name} {port} {time}`},
+		{"topic: a wildcard", serialWith(`topic = "a/#"`), `f:4:9: serial[0].topic: must not have a wildcard (+ or #): it is a topic, not a filter`},
+		{"topic: empty", serialWith(`topic = ""`), `f:4:9: serial[0].topic: must not be empty`},
+		{"topic: an open brace", serialWith(`status = "{gateway"`), `f:4:10: serial[0].status: has a { without its }; a literal { is written {{`},
+		{"topic: a status that changes", serialWith(`status = "{time}"`), `f:4:10: serial[0].status: {time} means nothing here; there are {gateway} {name}`},
+		{"topic: no status", serialWith(`status = ""`), ``},
+		{"command: a filter that is none", serialWith(`command = { topic = "a/#/b" }`), `f:4:21: serial[0].command.topic: has a # that is not the last level`},
+		{"command: an unknown placeholder", serialWith(`command = { encode = "{paylod}" }`), `f:4:22: serial[0].command.encode: {paylod} means nothing here; there are {gateway} {name} {payload} {topic} {field:NAME} (did you mean {payload}?)`},
+		{"tcp: neither listen nor connect", "[[tcp]]\nname = \"t\"\n", `f:1:3: tcp[0].listen: is missing: give the address that devices connect to, such as ":7000"`},
+		{"tcp: no port", "[[tcp]]\nname = \"t\"\nlisten = \"7000\"\n", `f:3:10: tcp[0].listen: "7000" is not host:port, such as 127.0.0.1:1883 or [::1]:1883`},
+		{"bridge: no servers", "[[bridge]]\nname = \"b\"\nup = [{ filter = \"#\" }]\n", `f:1:3: bridge[0].servers: is missing: give at least one, such as ["mqtt://broker.example.com:1883"]`},
+		{"bridge: no rules", "[[bridge]]\nname = \"b\"\nservers = [\"mqtt://h\"]\n", `f:1:3: bridge[0]: has no rules; give it a [[bridge.up]] or [[bridge.down]] with a filter`},
+		{"bridge: not a URL", strings.Replace(bridge, "mqtt://h", "h:1883", 1), `f:3:12: bridge[0].servers[0]: is not a URL such as mqtt://broker.example.com:1883`},
+		{"bridge: a scheme of something else", strings.Replace(bridge, "mqtt://h", "mqqt://h", 1), `f:3:12: bridge[0].servers[0]: has the scheme mqqt; there are mqtt, mqtts, ws and wss (did you mean mqtt?)`},
+		{"bridge: a password in the URL is not repeated", strings.Replace(bridge, "mqtt://h", "mqtt://me:pw@h", 1), `f:3:12: bridge[0].servers[0]: must not have a user name in it; there are the keys username and password`},
+		{"bridge: no host", strings.Replace(bridge, "mqtt://h", "mqtt://:1883", 1), `f:3:12: bridge[0].servers[0]: has no host name`},
+		{"bridge: a path", strings.Replace(bridge, "mqtt://h", "mqtt://h/x", 1), `f:3:12: bridge[0].servers[0]: must end after host and port`},
+		{"bridge: port 0", strings.Replace(bridge, "mqtt://h", "mqtt://h:0", 1), `f:3:12: bridge[0].servers[0]: must have a port from 1 to 65535`},
+		{"bridge: the name of another", bridge + "client_id = \"x\"\n" + bridge, `f:7:8: bridge[1].name: "b" is the name of bridge[0] already (at f:2:8)`},
+		{"bridge: the client id of another on the same server", bridge + strings.Replace(bridge, `"b"`, `"c"`, 1), `f:5:3: bridge[1].client_id: is "gw", as bridge[0]'s on the same server: each would disconnect the other; give them different ones`},
+		{"bridge: no client id", bridge + "client_id = \"\"\n", `f:5:13: bridge[0].client_id: must not be empty: the session at the cloud belongs to it`},
+		{"bridge: backoff the wrong way round", bridge + "backoff.min = \"3m\"\n", `f:5:15: bridge[0].backoff.min: min (3m) must not be above max (2m)`},
+		{"bridge: backoff the wrong way round, both given", bridge + "backoff = { min = \"3m\", max = \"90s\" }\n", `f:5:31: bridge[0].backoff.max: min (3m) must not be above max (1m30s)`},
+		{"bridge: too many in flight", bridge + "inflight = 2000\n", `f:5:12: bridge[0].inflight: must be from 1 to 1024`},
+		{"up: a filter that is none", bridgeUp(`filter = "a/b#"`), `f:3:18: bridge[0].up[0].filter: has a wildcard that is not a level of its own, in b#`},
+		{"up: an empty filter", bridgeUp(`filter = ""`), `f:3:18: bridge[0].up[0].filter: must not be empty`},
+		{"up: no filter", bridgeUp(`topic = "x"`), `f:3:7: bridge[0].up[0].filter: is missing`},
+		{"up: a shared subscription", bridgeUp(`filter = "$share/g/a"`), `f:3:18: bridge[0].up[0].filter: must not be a shared subscription: every message is wanted here`},
+		{"up: a capture that does not exist", bridgeUp(`filter = "a/+/b/#", topic = "{3}"`), `f:3:37: bridge[0].up[0].topic: {3} means nothing here; there are {bridge} {gateway} {topic} {1} {2}`},
+		{"up: no wildcards, no captures", bridgeUp(`filter = "a", topic = "{1}"`), `f:3:31: bridge[0].up[0].topic: {1} means nothing here; there are {bridge} {gateway} {topic}`},
+		{"up: raised above a fixed QoS", bridgeUp(`filter = "a", qos = 0, min_qos = 1`), `f:3:42: bridge[0].up[0].min_qos: 1 contradicts qos = 0`},
+		{"up: a QoS that is none", bridgeUp(`filter = "a", qos = "2"`), ``},
+		{"up: a QoS that is none of all", bridgeUp(`filter = "a", qos = 3`), `f:3:29: bridge[0].up[0].qos: must be "keep", 0, 1 or 2`},
+		{"up: rules in both ways of writing", bridge + "[[bridge.up]]\n", `f:5:10: bridge[0].up: is set twice; the first time at f:4:1`},
+		{"up: the same filter again", bridgeUp(`filter = "a" }, { filter = "a"`), `f:3:36: bridge[0].up[1].filter: is the same as bridge[0].up[0]'s (at f:3:18), which comes first: this rule never carries a message`},
+		{"down: a capture that does not exist", bridge + "down = [{ filter = \"a/+\", topic = \"{2}\" }]\n", `f:5:35: bridge[0].down[0].topic: {2} means nothing here; there are {bridge} {gateway} {topic} {1}`},
+
+		// What this version does not do.
+		{"pending: off is accepted", "admin = { socket = \"\", address = \"\" }\nbroker.sys_interval = \"0s\"\nlimits.failed_logins = 0\n" + bridge + "gaps = \"\"\nstamp = \"off\"\ndead_letter_size = \"16384KiB\"\n", ``},
+		{"pending: a key", bridge + "proxy = \"env\"\n", `f:5:1: bridge[0].proxy: is not supported in this version; remove it or leave it at ""`},
+		{"pending: a key with an off value", bridge + "stamp = \"json:x\"\n", `f:5:1: bridge[0].stamp: is not supported in this version; remove it or leave it at "properties" or "off"`},
+		{"pending: a wrong value is a wrong value first", bridge + "rate = -1\n", `f:5:8: bridge[0].rate: must not be negative`},
+		{"pending: a value of a key that works", "log.format = \"journal\"\n", `f:1:14: log.format: "journal" is not supported in this version; use "auto" or "text" or "json"`},
+		{"pending: a kind of frame", serialWith(`frame = { type = "slip" }`), `f:4:18: serial[0].frame.type: "slip" is not supported in this version; use "line"`},
+		{"pending: a kind of server", strings.Replace(bridge, "mqtt://h", "mqtts://h", 1), `f:3:12: bridge[0].servers[0]: mqtts: is not supported in this version`},
+		{"pending: socket activation", "[[listener]]\naddress = \"systemd:mqtt\"\n", `f:2:11: listener[0].address: systemd: is not supported in this version`},
+		{"pending: MQTT 3.1.1", bridge + "version = \"3.1.1\"\n", `f:5:11: bridge[0].version: "3.1.1" is not supported in this version; use 5`},
+		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
+		{"pending: TLS of a bridge", bridge + "[bridge.tls]\nca = \"/ca\"\n", `f:5:9: bridge[0].tls: is not supported in this version; remove it`},
+		{"pending: TLS of a listener", "[[listener]]\naddress = \"[::1]:1\"\n[listener.tls]\ncert = \"x\"\n", `f:3:11: listener[0].tls: is not supported in this version; remove it`},
+		{"pending: a section", "[[modbus]]\nname = \"m\"\n[[modbus.unit]]\nname = \"u\"\n", `f:1:3: modbus: is not supported in this version; remove it`},
+		{"pending: rules", "[[auth.rule]]\nuser = \"x\"\n", `f:1:8: auth.rule: is not supported in this version; remove it`},
+		{"pending: polling", serialWith("[serial.poll]"), `f:4:9: serial[0].poll: is not supported in this version; remove it`},
+		{"pending: USB identities", "[[serial]]\nname = \"s\"\nmatch = { vid = \"0403\" }\n", `f:3:1: serial[0].match: is not supported in this version; remove it`},
+		{"pending: dialling a device", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\n", `f:3:1: tcp[0].connect: is not supported in this version; remove it or leave it at ""`},
+		{"pending: reject", "queue.when_full = \"reject\"\n", `f:1:7: queue.when_full: is not supported in this version; remove it or leave it at "drop-oldest"`},
+
+		// All at once, in order.
+		{"all errors come at once", "[queue]\nmax_size = \"1MiB\"\n[[serial]]\nport = 5\nbaut = 1\n[lo]\n", `f:2:12: queue.max_size: must be at least 16MiB
+f:3:3: serial[0].name: is missing
+f:4:8: serial[0].port: must be a string, not an integer
+f:5:1: serial[0].baut: is not a known key (did you mean baud?)
+f:6:2: lo: is not a known key (did you mean log?)`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("f", []byte(tt.text), fixed)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("%s\n got %s\nwant %s", tt.text, got, tt.want)
+			}
+		})
+	}
+}
+
+// serialWith is a [[serial]] without fault and one more line, the fourth.
+func serialWith(line string) string {
+	return "[[serial]]\nname = \"s\"\nport = \"/p\"\n" + line + "\n"
+}
+
+// bridgeUp is a [[bridge]] with one up rule, in line 3, column 7.
+func bridgeUp(keys string) string {
+	return "[[bridge]]\nname = \"b\"\nup = [{ " + keys + " }]\nservers = [\"mqtt://h\"]\n"
+}

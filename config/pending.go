@@ -1,0 +1,161 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Keys of the configuration that this version does not act on yet. Their
+// default, or the value that turns them off, is accepted; any other value is an
+// error, never ignored. Whoever implements a key deletes its row.
+
+// pendingRow rules the keys in its first field, separated by spaces.
+type pendingRow struct {
+	keys string
+	rule rule
+}
+
+var pendingTable = [...]pendingRow{
+	{"log.format", only(`"auto"`, `"text"`, `"json"`)},
+
+	{"queue.when_full", off(`"drop-oldest"`)},
+	{"queue.retention", off(`"0s"`)},
+	{"queue.write_budget", off(`"0"`)},
+
+	{"broker.max_session_messages", off(`100000`)},
+	{"broker.max_session_size", off(`"64MiB"`)},
+	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
+	{"broker.unrouted", off(`""`)},
+
+	{"listener[].address", without("systemd:")},
+	{"listener[].transport", only(`"tcp"`)},
+	{"listener[].tls", absent()},
+
+	{"auth.users", off(`"/etc/packetboat/users"`, `""`)},
+	{"auth.rule", absent()},
+
+	{"limits.connects_per_second", off(`0`)},
+	{"limits.messages_per_second", off(`0`)},
+	{"limits.bytes_per_second", off(`"0"`)},
+	{"limits.failed_logins", off(`10`, `0`)},
+
+	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},
+	{"serial[].frame.crc tcp[].frame.crc", off(`""`)},
+	{"serial[].decode.type tcp[].decode.type", only(`"text"`, `"raw"`)},
+	{"serial[].when tcp[].when", off(`""`)},
+	{"serial[].set tcp[].set", absent()},
+	{"serial[].on_change tcp[].on_change", off(`false`)},
+	{"serial[].dead_band tcp[].dead_band", off(`0.0`)},
+	{"serial[].rate tcp[].rate", off(`0`)},
+	{"serial[].silent_after tcp[].silent_after", off(`"0s"`)},
+	{"serial[].poll tcp[].poll", absent()},
+	{"serial[].command.reply tcp[].command.reply", off(`"{gateway}/{name}/reply"`, `""`)},
+	{"serial[].command.states tcp[].command.states", off(`"{gateway}/{name}/set/state"`, `""`)},
+	{"serial[].command.retries tcp[].command.retries", off(`0`)},
+	{"serial[].match", absent()},
+	{"tcp[].connect", off(`""`)},
+	{"tcp[].tls", absent()},
+	{"tcp[].identity", only(`"peer"`)},
+
+	{"modbus", absent()},
+
+	{"bridge[].servers[]", without("mqtts:", "ws:", "wss:")},
+	{"bridge[].shared_sessions", off(`false`)},
+	{"bridge[].version", only(`5`)},
+	{"bridge[].token_key_file", off(`""`)},
+	{"bridge[].profile", only(`"generic"`)},
+	{"bridge[].rate", off(`0`)},
+	{"bridge[].dead_letter_size", off(`"16MiB"`)},
+	{"bridge[].proxy", off(`""`)},
+	{"bridge[].source", off(`""`)},
+	{"bridge[].stamp", off(`"properties"`, `"off"`)},
+	{"bridge[].gaps", off(`"{gateway}/gaps"`, `""`)},
+	{"bridge[].tls", absent()},
+	{"bridge[].up[].when_full", off(`""`)},
+	{"bridge[].up[].max_size", off(`""`)},
+
+	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},
+	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
+	{"admin.users", absent()},
+	{"admin.tls", absent()},
+}
+
+// A rule says which values of a pending key are accepted.
+type rule struct {
+	accept   []string // as in a file; the first is the default
+	prefixes []string // of strings that are not accepted
+	values   bool     // the key works, some of its values do not yet
+}
+
+// off accepts the default and what else turns the key off.
+func off(accept ...string) rule { return rule{accept: accept} }
+
+// absent accepts an empty table or array, or one whose keys all have their defaults.
+func absent() rule { return rule{} }
+
+// only accepts these values of a key that works.
+func only(accept ...string) rule { return rule{accept: accept, values: true} }
+
+// without accepts all strings but those that begin with a prefix.
+func without(prefixes ...string) rule { return rule{prefixes: prefixes, values: true} }
+
+// pendingRules gives the table by key.
+func pendingRules() map[string]rule {
+	m := make(map[string]rule)
+	for _, row := range pendingTable {
+		for key := range strings.FieldsSeq(row.keys) {
+			m[key] = row.rule
+		}
+	}
+	return m
+}
+
+const unsupported = " is not supported in this version"
+
+// refuse gives the message about the decoded value of n, "" when it is accepted.
+func (r rule) refuse(n *node, f field) string {
+	for _, p := range r.prefixes {
+		if s := f.v.String(); strings.HasPrefix(s, p) {
+			return p + unsupported
+		}
+	}
+	if r.prefixes != nil {
+		return ""
+	}
+	if len(r.accept) == 0 {
+		plain := reflect.New(f.v.Type()).Elem()
+		if isSection(plain.Type()) {
+			preset(plain)
+		}
+		if reflect.DeepEqual(f.v.Interface(), plain.Interface()) {
+			return ""
+		}
+		return strings.TrimPrefix(unsupported, " ") + "; remove it"
+	}
+	for _, text := range r.accept {
+		if reflect.DeepEqual(f.v.Interface(), decodeText(text, f).Interface()) {
+			return ""
+		}
+	}
+	choice := strings.Join(r.accept, " or ")
+	if r.values {
+		return showValue(n) + unsupported + "; use " + choice
+	}
+	return strings.TrimPrefix(unsupported, " ") + "; remove it or leave it at " + choice
+}
+
+// decodeText gives the field's value when a file says text.
+func decodeText(text string, f field) reflect.Value {
+	var in struct{ V any }
+	v := reflect.New(f.v.Type()).Elem()
+	_, err := toml.Decode("V = "+text, &in)
+	if err == nil {
+		err = setScalar(v, in.V, f.tag)
+	}
+	if err != nil {
+		panic("value " + text + " in the table of pending keys: " + err.Error())
+	}
+	return v
+}
