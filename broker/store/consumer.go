@@ -70,6 +70,8 @@ type Consumer struct {
 
 	// delivery
 	cursor   uint64  // next seq to look at
+	relNext  uint64  // next released seq to hand out again after Rewind
+	relEnd   uint64  // ... below this
 	sentHigh uint64  // all below may have been sent
 	barrier  wal.Pos // nothing is delivered until this is durable: a give-up
 	lastQoS0 uint64  // 1 + seq of the newest QoS 0 message

@@ -34,6 +34,9 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.nextReleasedLocked(d) {
+		return true
+	}
 	for {
 		if !c.mayDeliverLocked() {
 			return false
@@ -44,9 +47,11 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			c.cursor++
 			continue
 		case c.isReleasedLocked(seq):
-			*d = Delivery{Seq: seq, ID: c.ids.id(seq), Released: true, Dup: true}
-			d.QoS = 2
 			c.cursor++
+			if seq < c.relEnd {
+				continue // handed out already
+			}
+			c.fillReleased(d, seq)
 			return true
 		}
 		found, err := c.readLocked(seq, d)
@@ -71,14 +76,51 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 	}
 }
 
+// TryReleased is TryNext for what is released only: after Rewind those come
+// first, and they need no room at the peer.
+func (c *Consumer) TryReleased(d *Delivery) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.nextReleasedLocked(d)
+}
+
+// nextReleasedLocked hands out the released ones of [relNext, relEnd).
+func (c *Consumer) nextReleasedLocked(d *Delivery) bool {
+	if c.relNext >= c.relEnd || c.removed || !c.giveUpDurableLocked() {
+		return false
+	}
+	for c.relNext = max(c.relNext, c.floor); c.relNext < c.relEnd; {
+		seq := c.relNext
+		c.relNext++
+		if !c.isDoneLocked(seq) && c.isReleasedLocked(seq) {
+			c.fillReleased(d, seq)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Consumer) fillReleased(d *Delivery, seq uint64) {
+	*d = Delivery{Seq: seq, ID: c.ids.id(seq), Released: true, Dup: true}
+	d.QoS = 2
+}
+
+// giveUpDurableLocked: nothing of this consumer leaves before a give-up is on disk.
+func (c *Consumer) giveUpDurableLocked() bool {
+	if c.barrier == 0 || c.barrier < c.s.wal.Durable() || c.s.without("give_up_durable_before_later_ones") {
+		return true
+	}
+	c.s.wakeLocked(c, c.barrier)
+	return false
+}
+
 // mayDeliverLocked holds the cursor to the rules of what may be sent.
 func (c *Consumer) mayDeliverLocked() bool {
 	c.cursor = max(c.cursor, c.floor)
 	switch {
 	case c.removed, c.cursor >= c.next:
 		return false
-	case c.barrier != 0 && c.barrier >= c.s.wal.Durable() && !c.s.without("give_up_durable_before_later_ones"):
-		c.s.wakeLocked(c, c.barrier)
+	case !c.giveUpDurableLocked():
 		return false
 	case c.cursor >= c.floor+windowSize:
 		return false
@@ -280,7 +322,12 @@ func (c *Consumer) OnReady(f func()) {
 func (c *Consumer) Rewind() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	c.rewindLocked()
+}
+
+func (c *Consumer) rewindLocked() {
 	c.cursor = c.floor
+	c.relNext, c.relEnd = c.floor, min(c.next, c.floor+windowSize)
 	c.rd.next = 0
 }
 
@@ -289,10 +336,9 @@ func (c *Consumer) Rewind() {
 func (c *Consumer) Restart() Receipt {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.cursor = c.floor
-	c.rd.next = 0
 	r := c.s.appendLocked(appendUvarints(append(c.s.scratch[:0], recRestart), uint64(c.num)))
 	c.restartLocked()
+	c.rewindLocked()
 	return r
 }
 

@@ -8,6 +8,7 @@ type origin struct {
 	num      uint32
 	name     string
 	received map[uint16]Receipt
+	inMemory map[uint16]struct{} // of messages about which nothing is durable
 	forgot   Receipt // the latest forget record
 }
 
@@ -34,7 +35,9 @@ func (s *Store) Received(origin string, packetID uint16) (r Receipt, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.origins[origin]; o != nil {
-		r, ok = o.received[packetID]
+		if r, ok = o.received[packetID]; !ok {
+			_, ok = o.inMemory[packetID]
+		}
 	}
 	return r, ok
 }
@@ -49,6 +52,10 @@ func (s *Store) Forget(origin string, packetID uint16) Receipt {
 	o := s.origins[origin]
 	if o == nil {
 		return Receipt{}
+	}
+	delete(o.inMemory, packetID)
+	if packetID == 0 {
+		clear(o.inMemory)
 	}
 	if _, held := o.received[packetID]; !held && (packetID != 0 || len(o.received) == 0) {
 		return o.forgot // perhaps staged and not durable yet

@@ -111,6 +111,9 @@ func (c *Consumer) giveUpLocked(seq uint64, why Reason) Receipt {
 	c.applyGapLocked(&g)
 	c.s.noteGapLocked(g)
 	c.barrier = wal.Pos(r.pos)
+	if g.Abandoned && seq < c.cursor {
+		c.relNext, c.relEnd = min(c.relNext, seq), max(c.relEnd, seq+1)
+	}
 	return r
 }
 

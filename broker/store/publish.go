@@ -11,7 +11,8 @@ import (
 
 // Publish stages m for its targets, and as the retained message of its topic
 // if it has RETAIN set (an empty payload removes that). Without targets and
-// RETAIN nothing is staged and the zero Receipt returned.
+// RETAIN nothing is staged and the zero Receipt returned; a PacketID is then
+// held in memory only.
 //
 // A PacketID that m.Origin still holds is a repeated QoS 2 publish: nothing is
 // staged and the Receipt of the first one is returned [MQTT-4.3.3-10].
@@ -21,7 +22,7 @@ import (
 // staged.
 func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 	if len(to) == 0 && !m.Retain {
-		return Receipt{}, nil
+		return s.holdID(m), nil
 	}
 	if int64(len(m.Payload)+len(m.Props)+len(m.Topic)) > s.opt.SegmentSize/2 {
 		return Receipt{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(m.Payload), s.opt.SegmentSize/2)
@@ -44,6 +45,25 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 		return Receipt{}, err
 	}
 	return s.stageLocked(m, to, o), nil
+}
+
+// holdID remembers the identifier of a QoS 2 message about which nothing is
+// durable, in memory, so that a repetition is not routed again.
+func (s *Store) holdID(m *Message) Receipt {
+	if m.PacketID == 0 {
+		return Receipt{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.originLocked(m.Origin)
+	if r, held := o.received[m.PacketID]; held {
+		return r
+	}
+	if o.inMemory == nil {
+		o.inMemory = map[uint16]struct{}{}
+	}
+	o.inMemory[m.PacketID] = struct{}{}
+	return Receipt{}
 }
 
 // waitForRoomToStage holds publishers back when the disk does not keep up.

@@ -43,7 +43,7 @@ func (s *Store) recover(dir string) error {
 	s.recordClockLocked()
 	r.afterDamage()
 	for _, c := range s.consumers {
-		c.cursor = c.floor
+		c.rewindLocked()
 		c.durFloor = c.floor
 		c.sentHigh = min(c.next, c.floor+windowSize)
 		c.trimSpansLocked()
