@@ -84,3 +84,22 @@ type Counters struct {
 func (c Counters) Bad() uint64 {
 	return c.TooLong + c.Unfinished + c.Checksum + c.Garbage
 }
+
+// Minus is what was counted since o.
+func (c Counters) Minus(o Counters) Counters {
+	return Counters{
+		Bytes:      c.Bytes - o.Bytes,
+		Frames:     c.Frames - o.Frames,
+		Blank:      c.Blank - o.Blank,
+		TooLong:    c.TooLong - o.TooLong,
+		Unfinished: c.Unfinished - o.Unfinished,
+		Checksum:   c.Checksum - o.Checksum,
+		Garbage:    c.Garbage - o.Garbage,
+		Discarded:  c.Discarded - o.Discarded,
+	}
+}
+
+// Plus is the sum of two decoders' counters.
+func (c Counters) Plus(o Counters) Counters {
+	return c.Minus(Counters{}.Minus(o)) // unsigned numbers wrap around, and back
+}

@@ -1,0 +1,66 @@
+package adapters
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"packetboat/adapters/frame"
+)
+
+// counters behind Stats. Those that links change for every frame are atomic;
+// the framing's are added once for each chunk.
+type counters struct {
+	open, paused, waiting          atomic.Int64
+	opened, refused                atomic.Uint64
+	undecoded, published, dropped  atomic.Uint64
+	pauses, acked, overruns        atomic.Uint64
+	lastFrame                      atomic.Int64 // Unix nanoseconds, 0: none yet
+	cmdSent, cmdExpired, cmdFailed atomic.Uint64
+
+	mu     sync.Mutex
+	frames frame.Counters
+}
+
+func (c *counters) addFrames(d frame.Counters) {
+	c.mu.Lock()
+	c.frames = c.frames.Plus(d)
+	c.mu.Unlock()
+}
+
+// Stats of all links together. Any goroutine.
+func (s *Stream) Stats() Stats {
+	c := &s.c
+	st := Stats{
+		Open:            int(c.open.Load()),
+		Opened:          c.opened.Load(),
+		Refused:         c.refused.Load(),
+		Undecoded:       c.undecoded.Load(),
+		Published:       c.published.Load(),
+		Dropped:         c.dropped.Load(),
+		Pauses:          c.pauses.Load(),
+		Paused:          int(c.paused.Load()),
+		Acked:           c.acked.Load(),
+		Overruns:        c.overruns.Load(),
+		CommandsWaiting: int(c.waiting.Load()),
+		CommandsSent:    c.cmdSent.Load(),
+		CommandsExpired: c.cmdExpired.Load(),
+		CommandsFailed:  c.cmdFailed.Load(),
+	}
+	if ns := c.lastFrame.Load(); ns != 0 {
+		st.LastFrame = time.Unix(0, ns)
+	}
+	c.mu.Lock()
+	st.Frame = c.frames
+	c.mu.Unlock()
+	return st
+}
+
+// RefuseLink counts a connection over max_connections, and logs it now and
+// then.
+func (s *Stream) RefuseLink(remote string, most int) {
+	s.c.refused.Add(1)
+	if more, ok := s.refusals.allow(); ok {
+		s.opt.Log.Warn("connection refused: max_connections reached", "remote", remote, "max_connections", most, "suppressed", more)
+	}
+}
