@@ -17,7 +17,9 @@ func FuzzParse(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(contract))
+	for section := range strings.SplitSeq(string(contract), "\n\n") {
+		f.Add(section)
+	}
 	for _, s := range []string{
 		bridge, serialWith(`frame = { type = "line" }`), bridgeUp(`filter = "a/+", topic = "{1}"`),
 		"a.b.c = 1\n[a.d]\n[[a.e]]\nx = 1\n[a.e.f]\n[[a.e]]\n",

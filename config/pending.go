@@ -29,7 +29,7 @@ var pendingTable = [...]pendingRow{
 	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
 	{"broker.unrouted", off(`""`)},
 
-	{"listener[].address", without("systemd:")},
+	{"listener[].address", without("give host:port or unix:PATH", "systemd:")},
 	{"listener[].transport", only(`"tcp"`)},
 	{"listener[].tls", absent()},
 
@@ -61,7 +61,7 @@ var pendingTable = [...]pendingRow{
 
 	{"modbus", absent()},
 
-	{"bridge[].servers[]", without("mqtts:", "ws:", "wss:")},
+	{"bridge[].servers[]", without("use mqtt:", "mqtts:", "ws:", "wss:")},
 	{"bridge[].shared_sessions", off(`false`)},
 	{"bridge[].version", only(`5`)},
 	{"bridge[].token_key_file", off(`""`)},
@@ -86,6 +86,7 @@ var pendingTable = [...]pendingRow{
 type rule struct {
 	accept   []string // as in a file; the first is the default
 	prefixes []string // of strings that are not accepted
+	instead  string   // the remedy for those
 	values   bool     // the key works, some of its values do not yet
 }
 
@@ -98,8 +99,11 @@ func absent() rule { return rule{} }
 // only accepts these values of a key that works.
 func only(accept ...string) rule { return rule{accept: accept, values: true} }
 
-// without accepts all strings but those that begin with a prefix.
-func without(prefixes ...string) rule { return rule{prefixes: prefixes, values: true} }
+// without accepts all strings but those that begin with a prefix; instead says
+// what to do.
+func without(instead string, prefixes ...string) rule {
+	return rule{prefixes: prefixes, instead: instead, values: true}
+}
 
 // pendingRules gives the table by key.
 func pendingRules() map[string]rule {
@@ -118,7 +122,7 @@ const unsupported = " is not supported in this version"
 func (r rule) refuse(n *node, f field) string {
 	for _, p := range r.prefixes {
 		if s := f.v.String(); strings.HasPrefix(s, p) {
-			return p + unsupported
+			return p + unsupported + "; " + r.instead
 		}
 	}
 	if r.prefixes != nil {

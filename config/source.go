@@ -21,12 +21,12 @@ const maxFile = 1 << 20
 // A source is the text of one file.
 type source struct {
 	file  string
-	text  string // without a byte order mark
+	text  string // without byte order marks
 	lines []int  // offset of the first byte of each line
 }
 
 func newSource(file string, data []byte) *source {
-	text := strings.TrimPrefix(string(data), "\uFEFF")
+	text := strings.TrimLeft(string(data), "\uFEFF")
 	s := &source{file: file, text: text, lines: []int{0}}
 	for i := 0; i < len(text); i++ {
 		if text[i] == '\n' {
