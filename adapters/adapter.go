@@ -20,7 +20,7 @@
 //
 //	Commands.Next  the durable consumer adapter/NAME              outbox.go
 //	outbox         expires old ones, waits for absent devices     outbox.go
-//	Link.Write     in turn, with a deadline; then Commands.Done 
+//	Link.Write     in turn, with a deadline; then Commands.Done
 //
 // Done means written to the port or socket. What the device makes of it, and
 // whether it was still there, a raw link cannot say; after a crash between the
