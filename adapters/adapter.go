@@ -52,7 +52,8 @@ type Adapter interface {
 	Stats() Stats
 }
 
-// Publisher takes messages in; *broker.Broker is one.
+// Publisher takes messages in; *broker.Broker is one. It is done with m and
+// its slices when it returns; what it keeps it copies.
 type Publisher interface {
 	Publish(m *store.Message) (store.Receipt, error)
 }
@@ -62,6 +63,8 @@ type Disk interface {
 	Wait(ctx context.Context, r store.Receipt) error
 	IsDurable(r store.Receipt) bool
 	Age(t store.Stamp) time.Duration
+	Now() store.Stamp
+	Wall(t store.Stamp) (w time.Time, ok bool)
 }
 
 // Commands is a durable consumer of commands; *store.Consumer is one. Next is
@@ -71,6 +74,19 @@ type Commands interface {
 	Done(seq uint64)
 	GiveUp(seq uint64, why store.Reason) store.Receipt
 }
+
+// KeyError says which key of an adapter's section is wrong, so that its place
+// in the file can be given.
+type KeyError struct {
+	Key string // within the section: "command.topic"
+	Err error
+}
+
+// Error implements error.
+func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap gives what is wrong.
+func (e *KeyError) Unwrap() error { return e.Err }
 
 // Link is an open serial port or socket; net.Conn is one. Its duties:
 //

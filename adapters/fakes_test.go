@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -31,7 +32,9 @@ func (b *fakeBroker) Publish(m *store.Message) (store.Receipt, error) {
 			return store.Receipt{}, err
 		}
 	}
-	b.taken = append(b.taken, *m)
+	kept := *m
+	kept.Payload = bytes.Clone(m.Payload)
+	b.taken = append(b.taken, kept)
 	return store.Receipt{}, nil
 }
 
@@ -59,6 +62,8 @@ func (b *fakeBroker) payloads(topic string) []string {
 type fakeDisk struct {
 	start time.Time
 	gate  chan struct{} // nil: open
+	boot  uint32        // the present one; 0 is 1
+	wall  bool          // the clock is and was trusted
 }
 
 func newFakeDisk() *fakeDisk { return &fakeDisk{start: time.Now()} }
@@ -91,8 +96,10 @@ func (d *fakeDisk) Age(t store.Stamp) time.Duration {
 	return time.Since(d.start) - time.Duration(t.Up)*time.Microsecond
 }
 
-func (d *fakeDisk) now() store.Stamp {
-	return store.Stamp{Boot: 1, Up: uint64(time.Since(d.start) / time.Microsecond)}
+func (d *fakeDisk) Wall(store.Stamp) (time.Time, bool) { return time.Time{}, d.wall }
+
+func (d *fakeDisk) Now() store.Stamp {
+	return store.Stamp{Boot: max(1, d.boot), Up: uint64(time.Since(d.start) / time.Microsecond)}
 }
 
 // fakeCommands is a consumer whose deliveries come from a channel.
@@ -119,7 +126,7 @@ func (f *fakeCommands) attach(filter string) (Commands, func(), error) {
 
 func (f *fakeCommands) send(topic, payload string, edit ...func(*store.Delivery)) uint64 {
 	f.seq++
-	d := store.Delivery{Seq: f.seq, Message: store.Message{Topic: topic, Payload: []byte(payload), Received: f.disk.now()}}
+	d := store.Delivery{Seq: f.seq, Message: store.Message{Topic: topic, Payload: []byte(payload), Received: f.disk.Now()}}
 	for _, e := range edit {
 		e(&d)
 	}

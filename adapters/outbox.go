@@ -80,14 +80,14 @@ func newOutbox(s *Stream, opt CommandOptions) (*outbox, error) {
 	}
 	filter, level, err := commandFilter(opt.Topic)
 	if err != nil {
-		return nil, fmt.Errorf("topic: %w", err)
+		return nil, &KeyError{"command.topic", err}
 	}
 	if level >= 0 && opt.TTL == 0 {
-		return nil, errors.New("ttl: must be more than 0 where the topic has {remote}: commands to a peer that never comes would wait forever, and others behind them")
+		return nil, &KeyError{"command.ttl", errors.New("must be more than 0 where the topic has {remote}: commands to a peer that never comes would wait forever, and others behind them")}
 	}
 	o := &outbox{s: s, opt: opt, level: level, room: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	if o.src, o.detach, err = opt.Attach(filter); err != nil {
-		return nil, fmt.Errorf("topic: %w", err)
+		return nil, &KeyError{"command.topic", err}
 	}
 	return o, nil
 }
@@ -193,11 +193,25 @@ func insert(q []*command, cmd *command) []*command {
 	return slices.Insert(q, i, cmd)
 }
 
-// tooOld reports whether a command's age has passed its limit. The age is a
-// lower bound, so a command may be younger than the limit by the clock on the
-// wall; it is never older and written.
+// tooOld reports whether a command's age has passed its limit, or cannot be
+// known. The age is a lower bound, exact within one boot of the machine. Over
+// a boot without a clock that could be trusted at both ends nobody knows how
+// long the machine was off, and a valve must not open a week late.
 func (o *outbox) tooOld(cmd *command) bool {
-	return cmd.limit >= 0 && o.s.opt.Disk.Age(cmd.received) >= cmd.limit
+	if cmd.limit < 0 {
+		return false
+	}
+	disk := o.s.opt.Disk
+	if disk.Age(cmd.received) >= cmd.limit {
+		return true
+	}
+	now := disk.Now()
+	if cmd.received.Boot == now.Boot || cmd.received.IsZero() {
+		return false
+	}
+	_, then := disk.Wall(cmd.received)
+	_, today := disk.Wall(now)
+	return !then || !today
 }
 
 // expire ends waiting commands when their time comes.

@@ -134,7 +134,7 @@ func TestCommandsWaitForTheDeviceUntilTheyExpire(t *testing.T) {
 func TestACommandTooOldFromTheQueueIsNeverWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, withCommands("set"))
-		stamp := r.disk.now()
+		stamp := r.disk.Now()
 		time.Sleep(time.Hour)
 		d := r.connect("")
 		r.cmds.send("set", "stale", func(d *store.Delivery) { d.Received = stamp })
@@ -145,6 +145,25 @@ func TestACommandTooOldFromTheQueueIsNeverWritten(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	})
+}
+
+func TestACommandOfUnknownAgeIsNeverWritten(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := run(t, func(r *rig, o *Options) {
+				r.disk.boot, r.disk.wall = 2, trusted
+				withCommands("set")(r, o)
+			})
+			r.connect("")
+			r.cmds.send("set", "of the last boot", func(d *store.Delivery) { d.Received.Boot = 1 })
+			r.cmds.send("set", "of this boot")
+			if trusted {
+				r.expect([]uint64{1, 2}, nil)
+			} else {
+				r.expect([]uint64{2}, map[uint64]store.Reason{1: store.Expired})
+			}
+		})
+	}
 }
 
 func TestACommandForAllGoesToEachOpenLink(t *testing.T) {

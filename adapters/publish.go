@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -41,9 +40,10 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	if topic == "" {
 		topic = expandTopic(s.opt.Topic, c.at, now, c.value.Fields)
 	}
-	m := &store.Message{
+	m := &c.message // the broker copies what it keeps
+	*m = store.Message{
 		Topic:   topic,
-		Payload: bytes.Clone(c.value.Payload), // the broker may keep it
+		Payload: c.value.Payload,
 		QoS:     s.opt.QoS,
 		Retain:  s.opt.Retain,
 		Origin:  s.origin,

@@ -3,7 +3,6 @@ package adapters
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -77,7 +76,8 @@ type Stream struct {
 	badFrames, refusals, pauses, links, commands limiter
 }
 
-// NewStream makes a Stream and attaches its commands.
+// NewStream makes a Stream and attaches its commands. Its error is a
+// *KeyError.
 func NewStream(opt Options) (*Stream, error) {
 	if opt.Framing == nil {
 		opt.Framing = frame.Line{Trim: true}
@@ -96,14 +96,14 @@ func NewStream(opt Options) (*Stream, error) {
 		opt.Jitter = func() time.Duration { return 500*time.Millisecond + rand.N(time.Second) }
 	}
 	if err := opt.Framing.Check(); err != nil {
-		return nil, fmt.Errorf("frame: %w", err)
+		return nil, &KeyError{"frame", err}
 	}
 	if err := checkTopic(opt.Topic); err != nil {
-		return nil, fmt.Errorf("topic: %w", err)
+		return nil, &KeyError{"topic", err}
 	}
 	if !opt.Status.IsZero() {
 		if err := checkTopic(opt.Status); err != nil {
-			return nil, fmt.Errorf("status: %w", err)
+			return nil, &KeyError{"status", err}
 		}
 	}
 	s := &Stream{opt: opt, origin: "adapter/" + opt.Name}
@@ -111,7 +111,7 @@ func NewStream(opt Options) (*Stream, error) {
 	if opt.Command != nil {
 		var err error
 		if s.outbox, err = newOutbox(s, *opt.Command); err != nil {
-			return nil, fmt.Errorf("command.%w", err)
+			return nil, err
 		}
 	}
 	return s, nil
@@ -213,6 +213,7 @@ type conn struct {
 	decoder decode.Decoder
 	value   decode.Value
 	topic   string // when it is the same for all frames
+	message store.Message
 	counted frame.Counters
 	paused  bool // since the last read
 

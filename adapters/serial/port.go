@@ -10,6 +10,8 @@ import (
 
 	"go.bug.st/serial"
 	"golang.org/x/sys/unix"
+
+	"packetboat/adapters"
 )
 
 // Line is how a serial line is set up. The zero Line is 9600 baud 8N1 without
@@ -33,7 +35,7 @@ func (l Line) check() error {
 	case "", "none", "rtscts", "xonxoff":
 		return nil
 	}
-	return fmt.Errorf("flow: %q is not none, rtscts or xonxoff", l.Flow)
+	return wrong("flow", fmt.Sprintf("%q is not none, rtscts or xonxoff", l.Flow))
 }
 
 // mode is l in the words of go.bug.st/serial.
@@ -46,10 +48,10 @@ func (l Line) mode() (*serial.Mode, error) {
 		m.DataBits = 8
 	}
 	if m.BaudRate < 0 {
-		return nil, errors.New("baud: must be more than 0")
+		return nil, wrong("baud", "must be more than 0")
 	}
 	if m.DataBits < 5 || m.DataBits > 8 {
-		return nil, errors.New("mode: data bits are 5 to 8")
+		return nil, wrong("mode", "data bits are 5 to 8")
 	}
 	switch l.Parity {
 	case 0, 'N':
@@ -63,7 +65,7 @@ func (l Line) mode() (*serial.Mode, error) {
 	case 'S':
 		m.Parity = serial.SpaceParity
 	default:
-		return nil, errors.New("mode: parity is N, E, O, M or S")
+		return nil, wrong("mode", "parity is N, E, O, M or S")
 	}
 	switch l.Stop {
 	case "", "1":
@@ -72,18 +74,22 @@ func (l Line) mode() (*serial.Mode, error) {
 		// The one bit in the port's settings for "more than one stop bit"
 		// means 1.5 with five data bits and 2 with more.
 		if m.DataBits != 5 {
-			return nil, errors.New("mode: 1.5 stop bits exist with 5 data bits only")
+			return nil, wrong("mode", "1.5 stop bits exist with 5 data bits only")
 		}
 		m.StopBits = serial.TwoStopBits
 	case "2":
 		if m.DataBits == 5 {
-			return nil, errors.New("mode: with 5 data bits, stop bits are 1 or 1.5")
+			return nil, wrong("mode", "with 5 data bits, stop bits are 1 or 1.5")
 		}
 		m.StopBits = serial.TwoStopBits
 	default:
-		return nil, errors.New("mode: stop bits are 1, 1.5 or 2")
+		return nil, wrong("mode", "stop bits are 1, 1.5 or 2")
 	}
 	return m, nil
+}
+
+func wrong(key, what string) error {
+	return &adapters.KeyError{Key: key, Err: errors.New(what)}
 }
 
 // Port is an open serial port. It is an adapters.Link.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"packetboat/adapters"
+	"packetboat/config"
 )
 
 // Options of an Adapter.
@@ -30,13 +31,38 @@ type Adapter struct {
 
 var _ adapters.Adapter = (*Adapter)(nil)
 
-// NewAdapter makes an Adapter.
+// New makes the adapter of a [[serial]] section. Its error is a
+// *adapters.KeyError.
+func New(cfg config.Serial, host adapters.Host) (*Adapter, error) {
+	stream, err := host.Stream(&cfg.Stream)
+	if err != nil {
+		return nil, err
+	}
+	return NewAdapter(Options{Stream: stream, Port: cfg.Port, Line: Line{
+		Baud:   cfg.Baud,
+		Data:   cfg.Mode.Data,
+		Parity: cfg.Mode.Parity,
+		Stop:   cfg.Mode.Stop,
+		Flow:   cfg.Flow,
+		DTR:    cfg.DTR,
+		RTS:    cfg.RTS,
+	}})
+}
+
+// Check says what is wrong with a [[serial]] section that the configuration
+// itself cannot see: nil or a *adapters.KeyError.
+func Check(cfg config.Serial) error {
+	_, err := New(cfg, adapters.Checking())
+	return err
+}
+
+// NewAdapter makes an Adapter. Its error is a *adapters.KeyError.
 func NewAdapter(opt Options) (*Adapter, error) {
 	if opt.Port == "" {
-		return nil, errors.New("port: must be the path of a serial port or a glob")
+		return nil, &adapters.KeyError{Key: "port", Err: errors.New("must be the path of a serial port or a glob")}
 	}
 	if _, err := filepath.Match(opt.Port, ""); err != nil {
-		return nil, fmt.Errorf("port: %q is not a glob: a [ without its ]", opt.Port)
+		return nil, &adapters.KeyError{Key: "port", Err: fmt.Errorf("%q is not a glob: a [ without its ]", opt.Port)}
 	}
 	if err := opt.Line.check(); err != nil {
 		return nil, err

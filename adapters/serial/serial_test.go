@@ -45,6 +45,8 @@ type disk struct{}
 func (disk) Wait(context.Context, store.Receipt) error { return nil }
 func (disk) IsDurable(store.Receipt) bool              { return true }
 func (disk) Age(store.Stamp) time.Duration             { return 0 }
+func (disk) Now() store.Stamp                          { return store.Stamp{} }
+func (disk) Wall(store.Stamp) (time.Time, bool)        { return time.Time{}, false }
 
 type commands struct {
 	c    chan store.Delivery
@@ -80,10 +82,11 @@ func plug(t *testing.T, link string) (master *os.File) {
 		t.Fatal(err)
 	}
 	defer slave.Close()
-	if err := os.Symlink(slave.Name(), link+".new"); err != nil {
+	hidden := filepath.Join(filepath.Dir(link), ".new")
+	if err := os.Symlink(slave.Name(), hidden); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(link+".new", link); err != nil {
+	if err := os.Rename(hidden, link); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close() })
@@ -416,6 +419,46 @@ func TestNewAdapterSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 	if _, err := (Line{Data: 5, Stop: "1.5"}).mode(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewTakesASection(t *testing.T) {
+	parse := func(mode string) config.Serial {
+		c, err := config.Parse("x.toml", []byte(`
+[gateway]
+id = "gw"
+[[serial]]
+name = "scale"
+port = "/dev/ttyUSB0"
+mode = "`+mode+`"
+flow = "rtscts"
+frame = { type = "line", max = "1KiB" }
+topic = "{gateway}/{name}/{port}"
+[serial.command]
+`), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Serial[0]
+	}
+	var filter string
+	host := adapters.Host{Broker: newBroker(), Disk: disk{}, Attach: func(name, f string) (adapters.Commands, func(), error) {
+		filter = name + " " + f
+		return nil, func() {}, nil
+	}}
+	a, err := New(parse("7E2"), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Line{Baud: 9600, Data: 7, Parity: 'E', Stop: "2", Flow: "rtscts", DTR: true, RTS: true}); a.opt.Line != want || a.Name() != "scale" || filter != "scale gw/scale/set" {
+		t.Fatalf("%+v %q %q", a.opt.Line, a.Name(), filter)
+	}
+	if err := Check(parse("8N1")); err != nil {
+		t.Error(err)
+	}
+	var key *adapters.KeyError
+	if err := Check(parse("8N1.5")); !errors.As(err, &key) || key.Key != "mode" {
 		t.Error(err)
 	}
 }

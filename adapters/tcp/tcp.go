@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"packetboat/adapters"
+	"packetboat/config"
 )
 
 // Options of an Adapter.
@@ -41,7 +42,29 @@ type Adapter struct {
 
 var _ adapters.Adapter = (*Adapter)(nil)
 
-// NewAdapter makes an Adapter.
+// New makes the adapter of a [[tcp]] section. Its error is a
+// *adapters.KeyError.
+func New(cfg config.TCP, host adapters.Host) (*Adapter, error) {
+	stream, err := host.Stream(&cfg.Stream)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Connect != "" {
+		return nil, &adapters.KeyError{Key: "connect", Err: errors.New("is not supported in this version")}
+	}
+	stream.Ack = []byte(cfg.Ack)
+	stream.IdleTimeout = cfg.IdleTimeout
+	return NewAdapter(Options{Stream: stream, Listen: cfg.Listen, MaxConnections: cfg.MaxConnections})
+}
+
+// Check says what is wrong with a [[tcp]] section that the configuration
+// itself cannot see: nil or a *adapters.KeyError.
+func Check(cfg config.TCP) error {
+	_, err := New(cfg, adapters.Checking())
+	return err
+}
+
+// NewAdapter makes an Adapter. Its error is a *adapters.KeyError.
 func NewAdapter(opt Options) (*Adapter, error) {
 	if opt.MaxConnections == 0 {
 		opt.MaxConnections = 256
@@ -50,7 +73,7 @@ func NewAdapter(opt Options) (*Adapter, error) {
 		opt.Stream.ReadBuffer = readBuffer
 	}
 	if _, _, err := net.SplitHostPort(opt.Listen); err != nil {
-		return nil, errors.New("listen: must be HOST:PORT or :PORT")
+		return nil, &adapters.KeyError{Key: "listen", Err: errors.New("must be HOST:PORT or :PORT")}
 	}
 	s, err := adapters.NewStream(opt.Stream)
 	if err != nil {
@@ -143,8 +166,8 @@ func (a *Adapter) accept(ctx context.Context, ln net.Listener) error {
 		select {
 		case free <- struct{}{}:
 		default:
-			_ = conn.Close()
 			a.RefuseLink(remote, a.opt.MaxConnections)
+			_ = conn.Close()
 			continue
 		}
 		conns.Go(func() {

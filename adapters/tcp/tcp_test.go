@@ -38,6 +38,8 @@ type disk struct{}
 func (disk) Wait(context.Context, store.Receipt) error { return nil }
 func (disk) IsDurable(store.Receipt) bool              { return true }
 func (disk) Age(store.Stamp) time.Duration             { return 0 }
+func (disk) Now() store.Stamp                          { return store.Stamp{} }
+func (disk) Wall(store.Stamp) (time.Time, bool)        { return time.Time{}, false }
 
 type commands struct {
 	c    chan store.Delivery
@@ -52,7 +54,7 @@ func (c commands) Next(ctx context.Context) (store.Delivery, error) {
 		return store.Delivery{}, ctx.Err()
 	}
 }
-func (c commands) Done(seq uint64)                                    { c.done <- seq }
+func (c commands) Done(seq uint64)                                   { c.done <- seq }
 func (c commands) GiveUp(seq uint64, why store.Reason) store.Receipt { return store.Receipt{} }
 
 func tmpl(t *testing.T, s string) config.Template {
@@ -313,6 +315,40 @@ func TestNewAdapterSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 	if _, err := NewAdapter(Options{Listen: ":0"}); err == nil || !strings.HasPrefix(err.Error(), "topic: ") {
+		t.Error(err)
+	}
+}
+
+func TestNewTakesASection(t *testing.T) {
+	parse := func(topic string) config.TCP {
+		c, err := config.Parse("x.toml", []byte(`
+[gateway]
+id = "gw"
+[[tcp]]
+name = "loggers"
+listen = ":7000"
+ack = "OK\n"
+idle_timeout = "5m"
+topic = "`+topic+`"
+status = ""
+`), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.TCP[0]
+	}
+	cfg := parse("{gateway}/{name}/{remote}/{port}/{time}")
+	a, err := New(cfg, adapters.Host{Broker: broker{}, Disk: disk{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := a.opt
+	if o.Listen != ":7000" || o.MaxConnections != 256 || string(o.Stream.Ack) != "OK\n" || o.Stream.IdleTimeout != 5*time.Minute || o.Stream.QoS != 1 || !o.Stream.Status.IsZero() {
+		t.Fatalf("%+v", o)
+	}
+	cfg.Frame.Type = "cobs"
+	var key *adapters.KeyError
+	if err := Check(cfg); !errors.As(err, &key) || key.Key != "frame.type" {
 		t.Error(err)
 	}
 }

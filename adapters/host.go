@@ -1,0 +1,78 @@
+package adapters
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"packetboat/adapters/decode"
+	"packetboat/adapters/frame"
+	"packetboat/config"
+)
+
+// Host is what adapters run in: the gateway's broker and store.
+type Host struct {
+	Broker Publisher
+	Disk   Disk
+	Log    *slog.Logger // nil: none
+
+	// Attach attaches the durable consumer "adapter/NAME" to the commands that
+	// match filter: QoS 0 ones are to be queued too (as QoS 1), retained ones
+	// not, as a command is an event and must not be repeated by a restart.
+	// detach ends the subscription; what is queued stays.
+	Attach func(name, filter string) (src Commands, detach func(), err error)
+}
+
+// Checking is a Host to make adapters in that only have to be checked.
+func Checking() Host {
+	return Host{Attach: func(string, string) (Commands, func(), error) { return nil, func() {}, nil }}
+}
+
+// Stream makes the Options of a configured stream, in whose texts {gateway}
+// and {name} are bound already. Its error is a *KeyError.
+func (h Host) Stream(cfg *config.Stream) (Options, error) {
+	o := Options{
+		Name:   cfg.Name,
+		Topic:  cfg.Topic,
+		Status: literal(cfg.Status),
+		QoS:    byte(cfg.QoS),
+		Retain: cfg.Retain,
+		MaxAge: cfg.MaxAge,
+		Broker: h.Broker,
+		Disk:   h.Disk,
+		Log:    h.Log,
+	}
+	switch cfg.Frame.Type {
+	case "line":
+		o.Framing = frame.Line{Ending: cfg.Frame.Ending, Trim: cfg.Frame.Trim, Max: int(cfg.Frame.Max)}
+	default:
+		return o, &KeyError{"frame.type", fmt.Errorf("%q is not supported in this version", cfg.Frame.Type)}
+	}
+	switch cfg.Decode.Type {
+	case "text":
+		o.NewDecoder = func() decode.Decoder { return decode.Text{} }
+	case "raw":
+		o.NewDecoder = func() decode.Decoder { return decode.Raw{} }
+	default:
+		return o, &KeyError{"decode.type", fmt.Errorf("%q is not supported in this version", cfg.Decode.Type)}
+	}
+	if c := cfg.Command; c != nil {
+		o.Command = &CommandOptions{
+			Attach:  func(filter string) (Commands, func(), error) { return h.Attach(cfg.Name, filter) },
+			Topic:   literal(c.Topic),
+			Encode:  decode.Command{Template: c.Encode},
+			TTL:     c.TTL,
+			Timeout: c.Timeout,
+		}
+	}
+	return o, nil
+}
+
+// literal is the template that stands for s itself.
+func literal(s string) config.Template {
+	t, err := config.ParseTemplate(strings.NewReplacer("{", "{{", "}", "}}").Replace(s))
+	if err != nil {
+		panic("a text without placeholders: " + err.Error())
+	}
+	return t
+}
