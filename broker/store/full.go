@@ -23,17 +23,17 @@ func (s *Store) freeSegments() {
 	pinned := s.pinnedLocked(segs)
 	s.mu.Unlock()
 	for i := 0; i+1 < len(segs); i++ {
-		if segs[i+1] > older || pinned[i] {
+		if segs[i+1].Start > older || pinned[i] {
 			continue
 		}
-		if err := s.wal.Free(segs[i]); err != nil {
+		if err := s.wal.Free(segs[i].Start); err != nil {
 			s.log.Warn("could not free a segment of the queue", "err", err)
 		}
 	}
 }
 
 // pinnedLocked tells for each segment whether a span points into it.
-func (s *Store) pinnedLocked(segs []wal.Pos) []bool {
+func (s *Store) pinnedLocked(segs []wal.Segment) []bool {
 	pinned := make([]bool, len(segs))
 	for _, c := range s.consumers {
 		for i := range c.spans {
@@ -42,11 +42,14 @@ func (s *Store) pinnedLocked(segs []wal.Pos) []bool {
 			}
 		}
 	}
+	for i := 1; i < len(segs); i++ {
+		pinned[i] = pinned[i] || segs[i].Late && pinned[i-1]
+	}
 	return pinned
 }
 
-func segmentOf(segs []wal.Pos, p wal.Pos) int {
-	return sort.Search(len(segs), func(i int) bool { return segs[i] > p }) - 1
+func segmentOf(segs []wal.Segment, p wal.Pos) int {
+	return sort.Search(len(segs), func(i int) bool { return segs[i].Start > p }) - 1
 }
 
 // makeRoomLocked keeps the queue below its bound before m is staged: the oldest
@@ -83,8 +86,8 @@ func (s *Store) roomLocked() int64 {
 	pinned := s.pinnedLocked(segs)
 	free := int64(0)
 	for i := 0; i+1 < len(segs); i++ {
-		if _, size, ok := s.wal.SegmentEnd(segs[i]); ok && !pinned[i] {
-			free += size
+		if !pinned[i] {
+			free += segs[i].Size
 		}
 	}
 	if free > 0 {
@@ -120,11 +123,10 @@ func (s *Store) dropOldestLocked() int64 {
 			continue
 		}
 		for _, c := range s.consumers {
-			c.dropSegmentLocked(segs[i], segs[i+1])
+			c.dropSegmentLocked(segs[i].Start, segs[i+1].Start)
 		}
 		s.wakeKeeper()
-		_, size, _ := s.wal.SegmentEnd(segs[i])
-		return max(size, 1)
+		return max(segs[i].Size, 1)
 	}
 	return 0
 }

