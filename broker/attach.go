@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"packetboat/broker/store"
+	"packetboat/broker/topic"
+)
+
+// Subscription is one rule of an attached subscriber.
+type Subscription struct {
+	Filter     string
+	Lane       int  // which consumer carries it, 0 without lanes
+	QoS        byte // the most it wants
+	MinQoS     byte // lower ones are raised to this
+	Fixed      bool // always exactly QoS
+	KeepRetain bool // messages keep their RETAIN flag
+	NoRetained bool // retained messages are not sent when the rule is new
+}
+
+// grant is the QoS at which a message published at qos goes on.
+func (s *Subscription) grant(qos byte) byte {
+	if s.Fixed {
+		return s.QoS
+	}
+	return max(min(qos, s.QoS), s.MinQoS)
+}
+
+// Live takes QoS 0 messages of an attached subscriber while it is online. It is
+// called by the publishers' goroutines, several at once.
+type Live interface {
+	// Deliver is offered a message for the subscription of that index. False
+	// means that it was not taken: it is queued if the configuration wants
+	// QoS 0 messages queued. It never blocks and keeps nothing of m.
+	Deliver(m *Message, sub int, qos byte) bool
+}
+
+// Attachment is a durable subscriber in this process: a bridge, or an
+// adapter's commands.
+type Attachment struct {
+	b     *Broker
+	name  string
+	slot  int
+	subs  []Subscription
+	lanes []*store.Consumer
+	live  Live
+}
+
+// Attach subscribes a durable in-process subscriber, called as its consumer
+// in the store ("bridge/cloud", "adapter/scale"). With lanes = 0 it has one
+// consumer of that name, else consumers name/0, name/1, … for the lanes. The
+// first subscription that matches a message carries it, into its lane; messages
+// whose Origin is name are never routed to it.
+//
+// A rule that name has not been attached with before gets the matching retained
+// messages. Consumers outlive Close: the same name goes on where it was. While
+// a name is not attached nothing is queued for it, so attach before anybody can
+// publish.
+func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) (*Attachment, error) {
+	a := &Attachment{b: b, name: name, subs: slices.Clone(subs), live: live}
+	for _, s := range subs {
+		if !topic.ValidFilter(s.Filter) {
+			return nil, fmt.Errorf("attach %s: filter %q is not valid", name, s.Filter)
+		}
+		if s.Lane < 0 || s.Lane >= max(lanes, 1) {
+			return nil, fmt.Errorf("attach %s: filter %q: no lane %d", name, s.Filter, s.Lane)
+		}
+	}
+	if err := a.openLanes(lanes); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attached[name] != nil {
+		return nil, fmt.Errorf("attach %s: attached already", name)
+	}
+	b.attached[name] = a
+	a.slot = b.slots.take()
+	for i := range a.subs {
+		b.tree.Insert(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
+	}
+	return a, a.sendRetained()
+}
+
+func (a *Attachment) openLanes(lanes int) error {
+	if lanes == 0 {
+		c, err := a.b.store.Consumer(a.name, store.SessionIDs)
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", a.name, err)
+		}
+		a.lanes = []*store.Consumer{c}
+		return nil
+	}
+	for i := range lanes {
+		c, err := a.b.store.Consumer(fmt.Sprintf("%s/%d", a.name, i), store.LaneIDs(i))
+		if err != nil {
+			return fmt.Errorf("attach %s: lane %d: %w", a.name, i, err)
+		}
+		a.lanes = append(a.lanes, c)
+	}
+	return nil
+}
+
+func (a *Attachment) key(rule int) string { return fmt.Sprintf("%s\x00%d", a.name, rule) }
+
+// Lane returns the consumer of a lane; 0 without lanes.
+func (a *Attachment) Lane(i int) *store.Consumer { return a.lanes[i] }
+
+// Close unsubscribes. The consumers and what is queued for them stay.
+func (a *Attachment) Close() {
+	b := a.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attached[a.name] != a {
+		return
+	}
+	delete(b.attached, a.name)
+	for i := range a.subs {
+		b.tree.Remove(a.subs[i].Filter, a.key(i))
+	}
+	b.slots.give(a.slot)
+}
+
+// firstRule returns the index of the rule that carries name, or -1.
+func firstRule(subs []Subscription, name string) int {
+	for i := range subs {
+		if topic.Match(subs[i].Filter, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// sendRetained queues the retained messages for the rules that are new, and
+// remembers all rules as served. The record is a list of filters.
+func (a *Attachment) sendRetained() error {
+	b := a.b
+	key := store.Key("attached", a.name)
+	value, _ := b.store.Get(key)
+	served := parseServed(value)
+	isNew := func(rule int) bool { return !slices.Contains(served, a.subs[rule].Filter) }
+	found := b.retainedFor(a.subs, isNew)
+	for rule, messages := range found {
+		s := &a.subs[rule]
+		for _, m := range messages {
+			out := *m
+			out.Retain, out.Origin, out.PacketID = false, "", 0
+			qos := s.grant(m.QoS)
+			if qos == 0 && b.opt.QueueQoS0 == QueueForNone {
+				continue
+			}
+			to := []store.Target{{Consumer: a.lanes[s.Lane], QoS: qos, KeepRetain: s.KeepRetain}}
+			if _, err := b.store.Publish(&out, to); err != nil {
+				// Not remembered as served, so the next start tries again.
+				return fmt.Errorf("attach %s: queue retained messages of %q: %w", a.name, s.Filter, err)
+			}
+		}
+	}
+	record := servedRecord(a.subs)
+	if string(record) != string(value) {
+		b.store.Set(key, record)
+	}
+	return nil
+}
+
+func servedRecord(subs []Subscription) []byte {
+	b := []byte{recordVersion}
+	for i := range subs {
+		b = binary.AppendUvarint(b, uint64(len(subs[i].Filter)))
+		b = append(b, subs[i].Filter...)
+	}
+	return b
+}
+
+func parseServed(b []byte) (filters []string) {
+	if len(b) == 0 || b[0] != recordVersion {
+		return nil
+	}
+	for b = b[1:]; len(b) > 0; {
+		n, k := binary.Uvarint(b)
+		if k <= 0 || n > uint64(len(b)-k) {
+			return nil
+		}
+		filters = append(filters, string(b[k:k+int(n)]))
+		b = b[k+int(n):]
+	}
+	return filters
+}

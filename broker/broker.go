@@ -1,0 +1,232 @@
+// Package broker is the gateway's local MQTT broker: it accepts MQTT 3.1,
+// 3.1.1 and 5.0 connections, routes every message of the gateway, and keeps
+// what is durable about it in the store.
+//
+// The files read as a message travels: listener.go accepts, conn.go lives and
+// dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
+// receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
+// windows. Everything else hangs on these: connect.go, session.go,
+// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go.
+//
+// Locks, in the order in which they may be taken: Broker.mu (the subscription
+// tree and the sessions), retained.mu, session.mu (a session's durable
+// window), output.mu (a connection's output), the store's own, flushers.mu.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/store"
+	"packetboat/broker/topic"
+)
+
+// Message is an application message; see [store.Message].
+type Message = store.Message
+
+// ErrTopic is wrapped by the error of Publish for a topic that cannot be
+// published to.
+var ErrTopic = errors.New("invalid topic")
+
+// Options are the limits and parts of a broker. The zero value of a limit is
+// its default.
+type Options struct {
+	Store *store.Store // required; its Run has to be running while the broker serves
+	Log   *slog.Logger // nil: slog.Default
+
+	// Authenticate decides about a CONNECT; nil lets everybody in. It returns
+	// packet.Success or the reason code to refuse with, and may block.
+	Authenticate func(*Credentials) byte
+
+	MaxPacketSize    int           // bytes, 1 MiB
+	MaxInflight      int           // QoS 1 and 2 messages in flight, each way, each client: 1024
+	MaxSessions      int           // persistent ones, 1000
+	MaxSessionExpiry time.Duration // 7 days
+	MaxSubscriptions int           // of a client, 1000
+	MaxTopicLevels   int           // 32
+	TopicAliasMax    int           // accepted of a client, 64; negative: none
+	MaxKeepAlive     time.Duration // server keep alive; 0: the client's
+	ConnectTimeout   time.Duration // from accept to CONNACK, 10 s
+	NoRetain         bool          // refuse retained messages
+	MaxRetained      int           // messages, 10,000
+	MaxRetainedSize  int64         // bytes, 16 MiB
+	MaxOutput        int           // bytes that may wait for one connection, 4 MiB
+	SysInterval      time.Duration // of $SYS; 0: no $SYS
+	QueueQoS0        QueueQoS0
+	Version          string // for $SYS/broker/version
+}
+
+// QueueQoS0 says which durable subscribers get QoS 0 messages queued while
+// they are offline.
+type QueueQoS0 byte
+
+const (
+	QueueForBridges QueueQoS0 = iota // attached subscribers only
+	QueueForAll                      // persistent sessions too
+	QueueForNone
+)
+
+// Credentials are what a client shows.
+type Credentials struct {
+	ClientID    string // as sent: "" asks for an assigned one
+	User        string
+	HasUser     bool
+	Password    []byte // valid during the call
+	HasPassword bool
+	Remote      string // address of the peer
+	Listener    string // address of the listener
+}
+
+func (o *Options) setDefaults() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.MaxPacketSize, 1<<20)
+	def(&o.MaxInflight, 1024)
+	def(&o.MaxSessions, 1000)
+	def(&o.MaxSubscriptions, 1000)
+	def(&o.MaxTopicLevels, 32)
+	def(&o.TopicAliasMax, 64)
+	def(&o.MaxRetained, 10_000)
+	def(&o.MaxOutput, 4<<20)
+	o.TopicAliasMax = max(o.TopicAliasMax, 0)
+	o.MaxOutput = max(o.MaxOutput, 2*o.MaxPacketSize)
+	if o.MaxRetainedSize == 0 {
+		o.MaxRetainedSize = 16 << 20
+	}
+	if o.MaxSessionExpiry == 0 {
+		o.MaxSessionExpiry = 7 * 24 * time.Hour
+	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+}
+
+// Broker routes messages between connections, attached subscribers and the
+// store. Its methods may be called from any number of goroutines.
+type Broker struct {
+	opt   Options
+	log   *slog.Logger
+	store *store.Store
+
+	mu       sync.RWMutex // guards the rest of this group
+	tree     topic.Tree[string, *sub]
+	sessions map[string]*session // by client id
+	attached map[string]*Attachment
+	groups   map[string]*group // shared subscriptions, by whole filter
+	lasting  int               // sessions that are durable
+	slots    slots
+	due      time.Time // when housekeeping has to look next; zero = never
+
+	retained retained
+	flushers flushers
+	routers  sync.Pool     // *router
+	wake     chan struct{} // one slot: due has changed
+	stats    counters
+	started  time.Time
+	durable  func(store.Receipt) bool // isDurable, made once
+}
+
+// New makes a broker over the sessions, subscriptions and retained messages
+// that the store holds. Nothing runs yet.
+func New(opt Options) (*Broker, error) {
+	if opt.Store == nil {
+		return nil, errors.New("new broker: no store")
+	}
+	opt.setDefaults()
+	b := &Broker{
+		opt: opt, log: opt.Log, store: opt.Store,
+		sessions: make(map[string]*session),
+		attached: make(map[string]*Attachment),
+		groups:   make(map[string]*group),
+		wake:     make(chan struct{}, 1),
+		started:  time.Now(),
+	}
+	b.routers.New = func() any { return newRouter(b) }
+	b.durable = b.isDurable
+	b.flushers.init()
+	b.loadRetained()
+	if err := b.loadSessions(); err != nil {
+		return nil, fmt.Errorf("load sessions: %w", err)
+	}
+	return b, nil
+}
+
+// Run does what no connection does itself: it flushes what one connection put
+// out for another, ends sessions, sends delayed wills and publishes $SYS. It
+// has to run while Serve does, and returns when ctx ended and all that it
+// started has.
+func (b *Broker) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range flusherCount {
+		wg.Go(func() { b.flushers.run(ctx) })
+	}
+	if b.opt.SysInterval > 0 {
+		wg.Go(func() { b.publishSys(ctx) })
+	}
+	b.housekeep(ctx)
+	wg.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stampOfflineLocked()
+	return nil
+}
+
+// Publish routes a message of an adapter or a bridge: to live subscribers at
+// once, to durable ones through the store. The message is durable when the
+// receipt is; the zero receipt means that nothing about it is.
+//
+// Nothing of m is kept: what outlives the call is copied, so the caller may
+// reuse m and its slices. store.ErrFull and store.ErrFailed are passed on, and
+// then nobody got the message. A QoS 2 message with Origin and PacketID that
+// the store still holds is not routed again; its first receipt is returned.
+func (b *Broker) Publish(m *Message) (store.Receipt, error) {
+	if err := b.checkTopic(m.Topic); err != nil {
+		return store.Receipt{}, err
+	}
+	if m.PacketID != 0 {
+		if r, held := b.store.Received(m.Origin, m.PacketID); held {
+			return r, nil
+		}
+	}
+	r := b.router()
+	res := r.route(nil, m)
+	r.flush()
+	b.routers.Put(r)
+	return res.receipt, res.err
+}
+
+func (b *Broker) checkTopic(name string) error {
+	if !topic.ValidName(name) {
+		return fmt.Errorf("publish to %q: %w", name, ErrTopic)
+	}
+	if topic.Levels(name) > b.opt.MaxTopicLevels {
+		return fmt.Errorf("publish to %q: %w: more than %d levels", name, ErrTopic, b.opt.MaxTopicLevels)
+	}
+	return nil
+}
+
+// reserved topics are the broker's own.
+func reserved(name string) bool { return strings.HasPrefix(name, "$SYS/") || name == "$SYS" }
+
+// codeOf is the reason code for a publisher whose message the store refused.
+func codeOf(err error) byte {
+	switch {
+	case err == nil:
+		return packet.Success
+	case errors.Is(err, store.ErrFull), errors.Is(err, errRetainedFull):
+		return packet.QuotaExceeded
+	}
+	return packet.ImplementationSpecificError
+}

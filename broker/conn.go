@@ -1,0 +1,159 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"packetboat/broker/packet"
+)
+
+// conn is one network connection. Its reader goroutine owns it and does all
+// the work that its packets ask for; others only append to its output.
+//
+//	accepted ──CONNECT──► claiming ──session is free──► attached ──┐
+//	    │    connect_timeout  │ refused        DISCONNECT, error, │
+//	    ▼                     ▼                shutdown by others ▼
+//	  ended ◄──────────────────────────────────────────────── detaching
+//
+// While it is attached, session.conn points here and session.owner is it;
+// owner is set from claiming until detaching is done, so a takeover waits for
+// that.
+type conn struct {
+	b      *Broker
+	sock   socket
+	remote string
+	log    *slog.Logger
+
+	// The reader's own.
+	in        input
+	version   byte
+	keepAlive time.Duration // 1.5 × keep alive, 0 = none
+	session   *session
+	will      *packet.Will // nil: none, or discarded by DISCONNECT
+	aliases   []string     // topic aliases of the client, by number - 1
+	pub       packet.Publish
+	msg       Message
+	frame     []byte // scratch for answers that are no acknowledgements
+	router    *router
+	pumpDue   bool // acknowledgements have made room in the durable window
+	goodbye   bool // DISCONNECT came
+	stats     connStats
+
+	// Set before the connection is attached, constant then.
+	maxPacket  int // of the client; 0 = no limit
+	receiveMax int // of the client
+	onDurable  func()
+
+	out    output
+	code   byte          // of the shutdown, guarded by out.mu until stop is closed
+	stop   chan struct{} // closed when nothing is appended any more
+	resume chan struct{} // one slot: answers have left
+	done   chan struct{} // closed when the reader has ended and the session is free
+	work   atomic.Uint32
+}
+
+func (b *Broker) newConn(nc net.Conn) *conn {
+	c := &conn{
+		b:      b,
+		stop:   make(chan struct{}),
+		resume: make(chan struct{}, 1),
+		done:   make(chan struct{}),
+	}
+	if a := nc.RemoteAddr(); a != nil {
+		c.remote = a.String()
+	}
+	c.log = b.log
+	c.sock.init(nc)
+	c.in.own = c.sock.raw == nil
+	c.onDurable = func() { b.flushers.push(c, workAnswers) }
+	return c
+}
+
+// errClosed ends a connection without an error of the peer's.
+var errClosed = errors.New("closed")
+
+// serve runs the connection until it is over.
+func (c *conn) serve(listener string) {
+	c.b.stats.connections.Add(1)
+	defer c.b.stats.connections.Add(-1)
+	defer close(c.done)
+	defer func() { _ = c.sock.conn.Close() }()
+	err := c.accept(listener)
+	if err == nil {
+		err = c.readLoop()
+	}
+	c.releaseRouter()
+	code := packet.Success // of a connection that is gone nobody is told anything
+	if bad := (*packet.Error)(nil); errors.As(err, &bad) {
+		code = bad.Code
+	}
+	c.shutdown(code)
+	c.detach()
+	c.end()
+	c.in.release()
+	c.logEnd(err)
+}
+
+func (c *conn) logEnd(err error) {
+	id := ""
+	if c.session != nil {
+		id = c.session.id
+	}
+	var bad *packet.Error
+	switch {
+	case c.goodbye, errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		c.log.Debug("connection ended", "client", id, "remote", c.remote)
+	case errors.As(err, &bad):
+		c.log.Info("connection closed", "client", id, "remote", c.remote, "reason", bad.Reason, "code", bad.Code)
+	case err != nil:
+		c.log.Info("connection lost", "client", id, "remote", c.remote, "error", err)
+	}
+}
+
+// setDeadline arms the read deadline, unless the connection is being shut
+// down: then the deadline has to stay in the past.
+func (c *conn) setDeadline(t time.Time) error {
+	if err := c.sock.conn.SetReadDeadline(t); err != nil {
+		return err
+	}
+	select {
+	case <-c.stop:
+		return errClosed
+	default:
+		return nil
+	}
+}
+
+var errKeepAlive = &packet.Error{Code: packet.KeepAliveTimeout, Reason: "nothing heard for 1.5 times the keep alive"}
+
+// wait reads more. The deadline is only moved when it fires: an active
+// connection never touches a timer.
+func (c *conn) wait() error {
+	began := time.Now()
+	for {
+		err := c.sock.read(&c.in)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		select {
+		case <-c.stop:
+			return errClosed
+		default:
+		}
+		if c.keepAlive == 0 {
+			return err
+		}
+		until := began.Add(c.keepAlive)
+		if !time.Now().Before(until) { // [MQTT-3.1.2-22]
+			return errKeepAlive
+		}
+		if err := c.setDeadline(until); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"packetboat/broker/packet"
+)
+
+const (
+	// pumpRoom is how many bytes may wait for a connection before its durable
+	// window stops adding to them.
+	pumpRoom = 128 << 10
+	// keepOutput is the largest output buffer that goes back to the pool.
+	keepOutput = 256 << 10
+	// lastWords is how long a closing connection may take for what it is still
+	// to be told.
+	lastWords = time.Second
+)
+
+var outBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<10)} }}
+
+// output is what waits to be sent to one peer. Everybody appends under mu; who
+// finds nobody writing takes the whole buffer and writes it outside of the
+// lock, and goes on until nothing is left, so packets gather while a write
+// runs.
+//
+// It is bounded: above Options.MaxOutput bytes (waiting, being written and in
+// pend) a QoS 0 message for a persistent session is dropped and counted, and a
+// connection without one is cut with 0x97.
+type output struct {
+	mu       sync.Mutex
+	buf      *buffer       // not taken yet; nil when empty
+	taken    int           // bytes that a writer has in hand
+	writing  bool          // a writer is at it, or a writer goroutine while the socket is blocked
+	marked   bool          // somebody will call flush
+	starved  bool          // the durable window waits for room
+	said     bool          // CONNACK with success was appended
+	closed   bool          // nothing is appended any more
+	broken   bool          // writing failed
+	ended    bool          // the reader has ended: nobody writes any more
+	finished chan struct{} // closed when the writer that end waits for is through
+
+	window liveWindow // QoS 1 and 2 of a connection without a durable session
+	pend   fifo       // encoded PUBLISH packets that wait for room in window
+
+	answers answers
+	sent    uint64 // PUBLISH packets, not yet in the counters
+}
+
+// size is how many bytes wait.
+func (o *output) sizeLocked() int {
+	n := o.taken + o.pend.size()
+	if o.buf != nil {
+		n += len(o.buf.b)
+	}
+	return n
+}
+
+// begin returns the buffer to append to; end gives it back.
+func (o *output) beginLocked() []byte {
+	if o.buf == nil {
+		o.buf = outBuffers.Get().(*buffer)
+	}
+	return o.buf.b
+}
+
+func (o *output) endLocked(b []byte) { o.buf.b = b }
+
+// flush writes what waits, as far as the socket takes it. A blocked socket
+// gets a goroutine that ends when everything is written.
+func (c *conn) flush() {
+	o := &c.out
+	o.mu.Lock()
+	o.marked = false
+	if o.writing || o.ended {
+		o.mu.Unlock()
+		return
+	}
+	for o.buf != nil && !o.broken {
+		b := c.takeLocked()
+		o.mu.Unlock()
+		n, err := c.sock.tryWrite(b.b)
+		o.mu.Lock()
+		if err == errBlocking {
+			o.mu.Unlock()
+			go c.drain(b, n) // end waits for it
+			return
+		}
+		c.wroteLocked(b, err)
+	}
+	c.idleLocked()
+	o.mu.Unlock()
+}
+
+// drain is the writer goroutine of a blocked socket: n bytes of b are written
+// already, it goes on until nothing waits.
+func (c *conn) drain(b *buffer, n int) {
+	o := &c.out
+	for {
+		_, err := c.sock.conn.Write(b.b[n:])
+		o.mu.Lock()
+		c.wroteLocked(b, err)
+		if o.buf == nil || o.broken {
+			c.idleLocked()
+			o.mu.Unlock()
+			return
+		}
+		b, n = c.takeLocked(), 0
+		o.mu.Unlock()
+	}
+}
+
+func (c *conn) takeLocked() *buffer {
+	o := &c.out
+	b := o.buf
+	o.buf, o.writing, o.taken = nil, true, len(b.b)
+	if o.sent > 0 {
+		c.b.stats.publishSent.Add(o.sent)
+		o.sent = 0
+	}
+	return b
+}
+
+func (c *conn) wroteLocked(b *buffer, err error) {
+	o := &c.out
+	o.taken = 0
+	if err != nil {
+		o.broken = true
+		c.closeLocked()
+		_ = c.sock.conn.SetReadDeadline(past)
+	}
+	if cap(b.b) <= keepOutput {
+		b.b = b.b[:0]
+		outBuffers.Put(b)
+	}
+}
+
+// idleLocked ends the role of the writer.
+func (c *conn) idleLocked() {
+	o := &c.out
+	o.writing = false
+	if o.finished != nil {
+		close(o.finished)
+		o.finished = nil
+	}
+	if o.starved && !o.closed {
+		o.starved = false
+		c.b.flushers.push(c, workPump)
+	}
+}
+
+func (c *conn) closeLocked() {
+	if !c.out.closed {
+		c.out.closed = true
+		close(c.stop)
+	}
+}
+
+// shutdown ends the connection from any goroutine: nothing is appended any
+// more, an MQTT 5.0 client is told why (code at least 0x80, unless it has not
+// been accepted yet), and the reader ends. Only the first call does anything.
+func (c *conn) shutdown(code byte) {
+	o := &c.out
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
+	c.closeLocked()
+	c.code = code
+	if code == packet.QuotaExceeded && o.buf != nil {
+		o.buf.b = o.buf.b[:0] // too slow to hear it all
+	}
+	if c.version == packet.V5 && o.said && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
+		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &packet.Disconnect{Code: code}))
+	}
+	o.mu.Unlock()
+	_ = c.sock.conn.SetWriteDeadline(time.Now().Add(lastWords))
+	c.flush()
+	_ = c.sock.conn.SetReadDeadline(past)
+}
+
+// end waits for the last write and lets none begin after it. The reader calls
+// it when it has ended, after shutdown.
+func (c *conn) end() {
+	o := &c.out
+	o.mu.Lock()
+	o.ended = true
+	var finished chan struct{}
+	if o.writing {
+		finished = make(chan struct{})
+		o.finished = finished
+	}
+	o.mu.Unlock()
+	if finished != nil {
+		<-finished
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// fifo is a queue of bytes. Its owner bounds it.
+type fifo struct {
+	b    []byte
+	head int
+}
+
+func (f *fifo) size() int { return len(f.b) - f.head }
+
+func (f *fifo) push(b []byte) {
+	if f.head > 4<<10 && f.head > len(f.b)/2 {
+		f.b = f.b[:copy(f.b, f.b[f.head:])]
+		f.head = 0
+	}
+	f.b = append(f.b, b...)
+}
+
+// peek returns everything; drop removes the first n bytes.
+func (f *fifo) peek() []byte { return f.b[f.head:] }
+
+func (f *fifo) drop(n int) {
+	if f.head += n; f.head == len(f.b) {
+		if cap(f.b) > keepOutput {
+			f.b = nil
+		}
+		f.b, f.head = f.b[:0], 0
+	}
+}

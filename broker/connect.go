@@ -1,0 +1,282 @@
+package broker
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+)
+
+var errTimeout = &packet.Error{Code: packet.MaximumConnectTime, Reason: "no complete CONNECT in time"}
+
+// refusal is the error of a CONNECT that was answered with a reason code.
+func refusal(code byte, why string) error { return &packet.Error{Code: code, Reason: why} }
+
+// accept takes the connection from its first byte to CONNACK: read CONNECT,
+// check it, claim the session, wait until what that changed is durable, answer
+// and let deliveries in.
+func (c *conn) accept(listener string) error {
+	deadline := time.Now().Add(c.b.opt.ConnectTimeout)
+	if err := c.setDeadline(deadline); err != nil {
+		return err
+	}
+	p, err := c.readConnect()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errTimeout
+	}
+	if err != nil {
+		if p != nil && (p.Version == packet.V5 || packet.CodeOf(err) == packet.UnsupportedProtocolVersion) {
+			// [MQTT-3.1.2-2]; below 5.0 other errors get no answer [MQTT-3.1.4-1]
+			c.refuse(p.Version, packet.CodeOf(err))
+		}
+		return err
+	}
+	ack := &packet.Connack{}
+	if err := c.checkConnect(p, ack, listener); err != nil {
+		c.refuse(p.Version, packet.CodeOf(err))
+		return err
+	}
+	receipt, err := c.claim(p, ack)
+	if err != nil {
+		c.refuse(p.Version, packet.CodeOf(err))
+		return err
+	}
+	if err := c.waitFor(receipt, deadline); err != nil {
+		return err
+	}
+	c.attach(ack)
+	c.log.Debug("connected", "client", c.session.id, "remote", c.remote, "version", c.version, "present", ack.SessionPresent)
+	if c.keepAlive == 0 {
+		return c.setDeadline(time.Time{})
+	}
+	return c.setDeadline(time.Now().Add(c.keepAlive))
+}
+
+// readConnect reads until CONNECT is complete. The packet it returns with an
+// error tells the version.
+func (c *conn) readConnect() (*packet.Connect, error) {
+	for {
+		if err := c.wait(); err != nil {
+			return nil, err
+		}
+		in := c.in.b.b[:c.in.n]
+		if in[0]>>4 != packet.CONNECT { // [MQTT-3.1.0-1]
+			return nil, errNotConnect
+		}
+		_, _, body, n, err := packet.Next(in, c.b.opt.MaxPacketSize)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			continue
+		}
+		p := new(packet.Connect)
+		if err := packet.ParseConnect(body, p); err != nil {
+			return p, err
+		}
+		p.Will = keepWill(p.Will)
+		p.Password = append([]byte(nil), p.Password...)
+		c.in.consume(n)
+		return p, nil
+	}
+}
+
+// refuse sends a CONNACK with an error. A broken connection loses it.
+func (c *conn) refuse(version, code byte) {
+	if version != packet.V5 && packet.ReturnCode(code) == 0xff { // [MQTT-3.2.2-6]
+		return
+	}
+	if version != packet.V5 {
+		version = packet.V311
+	}
+	c.append(packet.AppendConnack(nil, version, &packet.Connack{Code: code}))
+}
+
+// checkConnect decides about a well-formed CONNECT and takes over what it
+// says.
+func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener string) error {
+	opt := &c.b.opt
+	v5 := p.Version == packet.V5
+	if p.AuthMethod != "" { // [MQTT-4.12.0-1]
+		return refusal(packet.BadAuthenticationMethod, "enhanced authentication")
+	}
+	if p.ClientID == "" {
+		if p.Version == packet.V31 || p.Version == packet.V311 && !p.CleanStart { // [MQTT-3.1.3-8] of 3.1.1
+			return refusal(packet.ClientIDNotValid, "no client identifier")
+		}
+	}
+	if w := p.Will; w != nil && w.Retain && opt.NoRetain { // [MQTT-3.2.2-13]
+		return refusal(packet.RetainNotSupported, "will with RETAIN")
+	}
+	if opt.Authenticate != nil {
+		code := opt.Authenticate(&Credentials{
+			ClientID: p.ClientID, User: p.User, HasUser: p.HasUser, Password: p.Password, HasPassword: p.HasPass,
+			Remote: c.remote, Listener: listener,
+		})
+		if code != packet.Success {
+			return refusal(code, "authentication")
+		}
+	}
+	if p.ClientID == "" {
+		p.ClientID = "auto-" + rand.Text() // [MQTT-3.1.3-6]
+		if v5 {
+			ack.AssignedClientID = p.ClientID // [MQTT-3.1.3-7]
+		}
+	}
+	c.version = p.Version
+	c.will = p.Will
+	c.receiveMax = opt.MaxInflight
+	keepAlive := time.Duration(p.KeepAlive) * time.Second
+	if v5 {
+		if p.ReceiveMaximum != 0 { // [MQTT-3.3.4-9]
+			c.receiveMax = min(c.receiveMax, int(p.ReceiveMaximum))
+		}
+		c.maxPacket = int(p.MaxPacketSize)
+		ack.ReceiveMaximum = uint16(min(opt.MaxInflight, 65535))
+		ack.MaxPacketSize = uint32(opt.MaxPacketSize)
+		ack.TopicAliasMax = uint16(opt.TopicAliasMax)
+		ack.RetainUnavailable = opt.NoRetain
+		if most := opt.MaxKeepAlive; most > 0 && (keepAlive == 0 || keepAlive > most) {
+			keepAlive = most // [MQTT-3.2.2-21]
+			ack.ServerKeepAlive, ack.HasServerKeepAlive = uint16(most/time.Second), true
+		}
+	}
+	c.keepAlive = keepAlive * 3 / 2
+	return nil
+}
+
+// claim makes the session of p this connection's: an old connection of the
+// same client is ended first, and waited for.
+func (c *conn) claim(p *packet.Connect, ack *packet.Connack) (store.Receipt, error) {
+	b := c.b
+	var r store.Receipt
+	for {
+		b.mu.Lock()
+		s := b.sessions[p.ClientID]
+		if s != nil && s.owner != nil {
+			old := s.owner
+			b.mu.Unlock()
+			old.shutdown(packet.SessionTakenOver) // [MQTT-3.1.4-3]
+			select {
+			case <-old.done:
+				continue
+			case <-c.stop:
+				return r, errClosed
+			}
+		}
+		var will *packet.Will
+		var willOf *session
+		if s != nil {
+			if p.CleanStart { // [MQTT-3.1.2-4]
+				r = b.endLocked(s)
+				will, willOf = s.will, s // its session has ended
+				s = nil
+			} else {
+				s.will = nil // [MQTT-3.1.3-9]
+			}
+		}
+		r2, err := c.occupyLocked(s, p, ack)
+		b.mu.Unlock()
+		if will != nil {
+			b.publishWill(willOf, will)
+		}
+		return r.After(r2), err
+	}
+}
+
+// occupyLocked gives the free session s, or a new one, to the connection.
+func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) (store.Receipt, error) {
+	b := c.b
+	requested := p.SessionExpiry
+	if p.Version != packet.V5 && !p.CleanStart {
+		requested = never
+	}
+	expiry := b.grantExpiry(requested)
+	ack.SessionPresent = s != nil // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+	failed := b.store.Failed() != nil
+	if s == nil && expiry > 0 && failed {
+		if p.Version != packet.V5 {
+			return store.Receipt{}, refusal(packet.ServerUnavailable, "the disk queue cannot write")
+		}
+		expiry = 0
+	}
+	if s == nil && expiry > 0 && b.lasting >= b.opt.MaxSessions {
+		return store.Receipt{}, refusal(packet.QuotaExceeded, "too many persistent sessions")
+	}
+	if s == nil {
+		s = b.newSessionLocked(p.ClientID)
+	}
+	s.requested, s.expiry, s.owner = requested, expiry, c
+	var r store.Receipt
+	var err error
+	if expiry > 0 || s.consumer != nil {
+		if r, err = b.persistLocked(s); err != nil {
+			s.owner = nil
+			b.endLocked(s)
+			b.log.Error("session not saved", "client", s.id, "error", err)
+			return r, refusal(packet.ServerUnavailable, "session not saved")
+		}
+	}
+	if p.Version == packet.V5 && expiry != requested {
+		ack.SessionExpiry, ack.HasSessionExpiry = expiry, true
+	}
+	c.session = s
+	if failed { // it may take long; see DESIGN on what a failed store still serves
+		r = store.Receipt{}
+	}
+	return r, nil
+}
+
+// waitFor waits for the session's record before CONNACK.
+func (c *conn) waitFor(r store.Receipt, deadline time.Time) error {
+	if r.IsZero() {
+		return nil
+	}
+	durable := make(chan struct{})
+	if !c.b.store.OnDurable(r, func() { close(durable) }) {
+		return nil
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-durable:
+		if !c.b.isDurable(r) {
+			return fmt.Errorf("accept %s: %w", c.session.id, store.ErrFailed)
+		}
+		return nil
+	case <-c.stop:
+		return errClosed
+	case <-timer.C:
+		return fmt.Errorf("accept %s: the disk is too slow", c.session.id)
+	}
+}
+
+// attach answers CONNACK and lets deliveries follow it [MQTT-3.2.0-1].
+func (c *conn) attach(ack *packet.Connack) {
+	o := &c.out
+	s := c.session
+	o.mu.Lock()
+	if !o.closed {
+		o.endLocked(packet.AppendConnack(o.beginLocked(), c.version, ack))
+		o.said = true
+	}
+	o.window.max = c.receiveMax
+	o.mu.Unlock()
+	if s.consumer != nil {
+		s.mu.Lock()
+		s.win = qos.NewWindow(s.consumer, c.receiveMax)
+		s.win.Resume() // [MQTT-4.4.0-1]
+		s.mu.Unlock()
+	}
+	s.conn.Store(c)
+	if s.consumer != nil {
+		s.consumer.OnReady(s.ready)
+		c.pump()
+	}
+	c.flush()
+}

@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"packetboat/broker/packet"
+	"packetboat/broker/store"
+	"packetboat/broker/topic"
+)
+
+var (
+	errReceiveMaximum = &packet.Error{Code: packet.ReceiveMaximumExceeded, Reason: "more publishes in flight than the receive maximum"}
+	errAliasRange     = &packet.Error{Code: packet.TopicAliasInvalid, Reason: "topic alias above the maximum"}
+	errAliasUnknown   = &packet.Error{Code: packet.ProtocolError, Reason: "topic alias not set"}
+	errSubIDSent      = &packet.Error{Code: packet.ProtocolError, Reason: "subscription identifier in a client's PUBLISH"}
+	errRetainSent     = &packet.Error{Code: packet.RetainNotSupported, Reason: "retained messages are switched off"}
+	errRefused        = &packet.Error{Code: packet.QuotaExceeded, Reason: "publish refused; MQTT 3.1.1 has no way to say so"}
+)
+
+// received is what a session remembers of an unreleased QoS 2 publish of its
+// client.
+type received byte
+
+const (
+	inMemory received = iota + 1 // nothing about it is durable
+	inStore                      // the store knows it and gets a Forget
+)
+
+// handlePublish takes a PUBLISH in: it is checked, routed and staged here, in
+// the reader, and answered when it is durable.
+func (c *conn) handlePublish(flags byte, body []byte) error {
+	p := &c.pub
+	if err := packet.ParsePublish(flags, body, c.version, p); err != nil {
+		return err
+	}
+	c.stats.publishReceived++
+	if c.version == packet.V5 {
+		if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
+			return errSubIDSent
+		}
+		if p.Alias != 0 {
+			if err := c.resolveAlias(p); err != nil {
+				return err
+			}
+		}
+	}
+	if p.Retain && c.b.opt.NoRetain {
+		if c.version == packet.V5 { // [MQTT-3.2.2-14]
+			return errRetainSent
+		}
+		p.Retain = false
+	}
+	if p.QoS == 0 {
+		if c.topicCode(p.Topic) == packet.Success {
+			c.route(p, false)
+		}
+		return nil
+	}
+	if err := c.takeQuota(p); err != nil {
+		return err
+	}
+	if p.QoS == 1 {
+		return c.publishOnce(p, packet.PUBACK)
+	}
+	if kept, held := c.session.received[p.ID]; held { // [MQTT-4.3.3-10]
+		return c.repeatPubrec(p.ID, kept)
+	}
+	if c.session.recovered {
+		if r, held := c.b.store.Received(c.session.origin, p.ID); held {
+			c.session.remember(p.ID, inStore)
+			c.answer(r, packet.PUBREC, p.ID, packet.Success)
+			return nil
+		}
+	}
+	return c.publishOnce(p, packet.PUBREC)
+}
+
+// publishOnce routes a QoS 1 or 2 publish and answers it.
+func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
+	if code := c.topicCode(p.Topic); code != packet.Success {
+		if c.version == packet.V5 {
+			c.answer(store.Receipt{}, answer, p.ID, code)
+			return nil
+		}
+		// MQTT 3.1.1 cannot refuse: acknowledged and not delivered [MQTT-3.3.5-2].
+		if p.QoS == 2 {
+			c.session.remember(p.ID, inMemory)
+		}
+		c.answer(store.Receipt{}, answer, p.ID, packet.Success)
+		return nil
+	}
+	res := c.route(p, p.QoS == 2)
+	if res.err != nil {
+		c.stats.refused++
+		if c.version != packet.V5 {
+			return errRefused
+		}
+		c.answer(store.Receipt{}, answer, p.ID, codeOf(res.err)) // [MQTT-4.3.3-9]
+		return nil
+	}
+	if p.QoS == 2 {
+		kept := inMemory
+		if res.staged {
+			kept = inStore
+		}
+		c.session.remember(p.ID, kept)
+	}
+	code := packet.Success
+	if res.matched == 0 && c.version == packet.V5 {
+		code = packet.NoMatchingSubscribers
+	}
+	c.answer(res.receipt, answer, p.ID, code)
+	return nil
+}
+
+// repeatPubrec answers a repeated QoS 2 publish when the first one is durable.
+func (c *conn) repeatPubrec(id uint16, kept received) error {
+	var r store.Receipt
+	if kept == inStore {
+		r, _ = c.b.store.Received(c.session.origin, id)
+	}
+	c.answer(r, packet.PUBREC, id, packet.Success)
+	return nil
+}
+
+// handlePubrel releases a QoS 2 publish. PUBCOMP leaves after the forget is
+// durable: until then the id could come back to us as one that we hold.
+func (c *conn) handlePubrel(a packet.Ack) error {
+	s := c.session
+	kept, held := s.received[a.ID]
+	if !held && s.recovered {
+		if _, held = c.b.store.Received(s.origin, a.ID); held {
+			kept = inStore
+		}
+	}
+	if !held {
+		c.answer(store.Receipt{}, packet.PUBCOMP, a.ID, packet.PacketIDNotFound)
+		return nil
+	}
+	delete(s.received, a.ID)
+	var r store.Receipt
+	if kept == inStore {
+		r = c.b.store.Forget(s.origin, a.ID)
+	}
+	c.answer(r, packet.PUBCOMP, a.ID, packet.Success) // [MQTT-4.3.3-11]
+	return nil
+}
+
+// takeQuota holds the client to the receive maximum. MQTT 3.1.1 has none:
+// there the reader waits until answers have left.
+func (c *conn) takeQuota(p *packet.Publish) error {
+	if c.version == packet.V5 {
+		_, publishes := c.unanswered()
+		if publishes+len(c.session.received) < c.b.opt.MaxInflight {
+			return nil
+		}
+		if _, repeated := c.session.received[p.ID]; repeated && p.QoS == 2 {
+			return nil
+		}
+		return errReceiveMaximum // [MQTT-3.3.4-7]
+	}
+	return c.boundAnswers()
+}
+
+// boundAnswers waits while as many answers wait for the disk as there may be.
+func (c *conn) boundAnswers() error {
+	limit := c.b.opt.MaxInflight
+	all, _ := c.unanswered()
+	for all >= limit {
+		c.endRound()
+		select {
+		case <-c.resume:
+		case <-c.stop:
+			return errClosed
+		}
+		all, _ = c.unanswered()
+	}
+	return nil
+}
+
+// resolveAlias sets or uses a topic alias. The topic of an alias is a copy.
+func (c *conn) resolveAlias(p *packet.Publish) error {
+	if int(p.Alias) > c.b.opt.TopicAliasMax { // [MQTT-3.3.2-9]
+		return errAliasRange
+	}
+	i := int(p.Alias) - 1
+	for len(c.aliases) <= i {
+		c.aliases = append(c.aliases, "")
+	}
+	switch {
+	case p.Topic == "" && c.aliases[i] == "":
+		return errAliasUnknown
+	case p.Topic == "":
+		p.Topic = c.aliases[i]
+	case p.Topic != c.aliases[i]:
+		c.aliases[i] = string([]byte(p.Topic))
+	}
+	return nil
+}
+
+// topicCode decides about a topic whose form is right already.
+func (c *conn) topicCode(name string) byte {
+	switch {
+	case name[0] == '$' && reserved(name):
+		return packet.NotAuthorized
+	case topic.Levels(name) > c.b.opt.MaxTopicLevels:
+		return packet.TopicNameInvalid
+	}
+	return packet.Success
+}
+
+// route hands the publish to the router. remember: the store has to know the
+// packet identifier.
+func (c *conn) route(p *packet.Publish, remember bool) routed {
+	m := &c.msg
+	*m = Message{
+		Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain,
+		Props: p.Props, Expiry: p.Expiry, HasExpiry: p.HasExpiry,
+		Origin: c.session.origin,
+	}
+	if remember {
+		m.PacketID = p.ID
+	}
+	c.needRouter()
+	return c.router.route(c.session, m)
+}

@@ -1,0 +1,319 @@
+package broker
+
+import (
+	"encoding/binary"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/store"
+)
+
+// deliver appends an encoded PUBLISH to the output. It returns true when the
+// caller has to see to a flush. id is where the packet identifier stands. A
+// burst, the retained messages of a new subscription, has a bound of its own and
+// may exceed that of the output.
+func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) {
+	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+		c.b.stats.tooLarge.Add(1)
+		return false
+	}
+	o := &c.out
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return false
+	}
+	if !burst && o.sizeLocked()+len(frame) > c.b.opt.MaxOutput {
+		o.mu.Unlock()
+		c.overflow()
+		return false
+	}
+	o.sent++
+	switch {
+	case qos == 0:
+		o.endLocked(append(o.beginLocked(), frame...))
+	case o.pend.size() > 0 || !o.window.room():
+		o.pend.push(frame)
+		o.mu.Unlock()
+		return false // an acknowledgement moves it on
+	default:
+		o.sendLocked(frame, id, qos)
+	}
+	flush = !o.marked && !o.writing
+	o.marked = o.marked || flush
+	o.mu.Unlock()
+	return flush
+}
+
+// sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier.
+func (o *output) sendLocked(frame []byte, id int, qos byte) {
+	b := o.beginLocked()
+	at := len(b)
+	b = append(b, frame...)
+	binary.BigEndian.PutUint16(b[at+id:], o.window.take(qos))
+	o.endLocked(b)
+}
+
+// overflow is the policy of a full output.
+func (c *conn) overflow() {
+	if c.session.consumer != nil { // what is durable waits in the store
+		c.b.stats.droppedQoS0.Add(1)
+		return
+	}
+	c.b.stats.cut.Add(1)
+	c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
+	c.shutdown(packet.QuotaExceeded)
+}
+
+// advance moves what waits in pend into the window.
+func (o *output) advanceLocked() {
+	for o.pend.size() > 0 && o.window.room() {
+		b := o.pend.peek()
+		n := packet.Size(b)
+		o.sendLocked(b[:n], packet.PublishID(b), b[0]>>1&3)
+		o.pend.drop(n)
+	}
+}
+
+// handlePuback takes the acknowledgement of a QoS 1 delivery.
+func (c *conn) handlePuback(a packet.Ack) error {
+	if s := c.session; s.consumer != nil {
+		s.mu.Lock()
+		s.win.Puback(a.ID)
+		s.mu.Unlock()
+		c.pumpDue = true
+		return nil
+	}
+	o := &c.out
+	o.mu.Lock()
+	o.window.finish(a.ID)
+	o.advanceLocked()
+	o.mu.Unlock()
+	return nil
+}
+
+// handlePubrec takes the first acknowledgement of a QoS 2 delivery. PUBREL
+// leaves when the release is durable.
+func (c *conn) handlePubrec(a packet.Ack) error {
+	failed := a.Code >= packet.UnspecifiedError // the exchange ends here [MQTT-4.4.0-2]
+	if s := c.session; s.consumer != nil {
+		s.mu.Lock()
+		if failed {
+			s.win.Puback(a.ID)
+			s.mu.Unlock()
+			c.pumpDue = true
+			return nil
+		}
+		r, known := s.win.Pubrec(a.ID)
+		s.mu.Unlock()
+		c.answer(r, packet.PUBREL, a.ID, knownCode(known))
+		return nil
+	}
+	o := &c.out
+	o.mu.Lock()
+	var known bool
+	if failed {
+		o.window.finish(a.ID)
+		o.advanceLocked()
+	} else {
+		known = o.window.release(a.ID)
+	}
+	o.mu.Unlock()
+	if !failed {
+		c.answer(store.Receipt{}, packet.PUBREL, a.ID, knownCode(known))
+	}
+	return nil
+}
+
+// knownCode: a peer may ask for more than we hold, after we lost a session.
+func knownCode(known bool) byte {
+	if known {
+		return packet.Success
+	}
+	return packet.PacketIDNotFound
+}
+
+// handlePubcomp takes the last acknowledgement of a QoS 2 delivery.
+func (c *conn) handlePubcomp(a packet.Ack) error {
+	if s := c.session; s.consumer != nil {
+		s.mu.Lock()
+		s.win.Pubcomp(a.ID)
+		s.mu.Unlock()
+		c.pumpDue = true
+		return nil
+	}
+	o := &c.out
+	o.mu.Lock()
+	o.window.finish(a.ID)
+	o.advanceLocked()
+	o.mu.Unlock()
+	return nil
+}
+
+// pump sends what the durable window gives, while the output has room. The
+// reader calls it after acknowledgements, a flusher after commits.
+func (c *conn) pump() {
+	s := c.session
+	if s == nil || s.consumer == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.win == nil || s.conn.Load() != c {
+		return
+	}
+	for c.pumpRoom() && s.win.TryNext(&s.delivery) {
+		c.sendDurable(&s.delivery)
+	}
+}
+
+// pumpRoom is false when the output is full enough; the flush that empties it
+// calls for the pump again.
+func (c *conn) pumpRoom() bool {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return false
+	}
+	if o.sizeLocked() < pumpRoom {
+		return true
+	}
+	o.starved = true
+	return false
+}
+
+// sendDurable appends one delivery of the durable window.
+func (c *conn) sendDurable(d *store.Delivery) {
+	o := &c.out
+	if d.Released { // [MQTT-4.3.3-6]
+		o.mu.Lock()
+		if !o.closed {
+			o.endLocked(packet.AppendAck(o.beginLocked(), c.version, packet.PUBREL, d.ID, packet.Success))
+		}
+		o.mu.Unlock()
+		return
+	}
+	p := packet.Publish{
+		Dup: d.Dup && d.QoS > 0, QoS: d.QoS, Retain: d.Retain, Topic: d.Topic, ID: d.ID, Payload: d.Payload,
+	}
+	if c.version == packet.V5 {
+		p.Props, p.SubscriptionIDs = d.Props, d.SubscriptionIDs
+	}
+	if d.HasExpiry {
+		// [MQTT-3.3.2-5]; once begun it goes on [MQTT-4.3.3-7].
+		left, ok := remaining(d.Expiry, c.b.store.Age(d.Received))
+		if !ok && !d.Dup {
+			c.giveUp(d, store.Expired)
+			return
+		}
+		p.HasExpiry, p.Expiry = c.version == packet.V5, left // [MQTT-3.3.2-6]
+	}
+	if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket { // [MQTT-3.1.2-25]
+		c.giveUp(d, store.TooLarge)
+		return
+	}
+	o.mu.Lock()
+	if !o.closed {
+		o.sent++
+		o.endLocked(packet.AppendPublish(o.beginLocked(), c.version, &p))
+	}
+	o.mu.Unlock()
+	if d.QoS == 0 {
+		c.session.consumer.Done(d.Seq)
+	}
+}
+
+func (c *conn) giveUp(d *store.Delivery, why store.Reason) {
+	c.session.win.GiveUp(d.Seq, why)
+}
+
+// remaining is what is left of an expiry interval, in seconds; ok is false
+// when it has passed.
+func remaining(expiry uint32, age time.Duration) (left uint32, ok bool) {
+	seconds := int64(age / time.Second)
+	if seconds >= int64(expiry) {
+		return 0, false
+	}
+	return expiry - uint32(max(seconds, 0)), true
+}
+
+// liveWindow holds the packet identifiers in flight to a client without a
+// durable session: a power-of-two table in which an identifier has the place
+// of its low bits.
+//
+// It is bounded by max, the client's receive maximum or ours.
+type liveWindow struct {
+	slots []liveSlot
+	n     int
+	max   int
+	last  uint16 // identifier given last
+}
+
+type liveSlot struct {
+	id       uint16 // 0 = free
+	qos      byte
+	released bool // PUBREC came
+}
+
+func (w *liveWindow) room() bool { return w.n < w.max }
+
+// take returns a free identifier for a new message [MQTT-2.2.1-4]. There is
+// room.
+func (w *liveWindow) take(qos byte) uint16 {
+	if 2*w.n >= len(w.slots) {
+		w.grow()
+	}
+	for {
+		w.last++
+		if w.last == 0 {
+			w.last = 1
+		}
+		s := &w.slots[int(w.last)&(len(w.slots)-1)]
+		if s.id == 0 {
+			*s = liveSlot{id: w.last, qos: qos}
+			w.n++
+			return w.last
+		}
+	}
+}
+
+func (w *liveWindow) grow() {
+	old := w.slots
+	w.slots = make([]liveSlot, max(16, 2*len(old)))
+	for _, s := range old {
+		if s.id != 0 {
+			w.slots[int(s.id)&(len(w.slots)-1)] = s
+		}
+	}
+}
+
+func (w *liveWindow) find(id uint16) *liveSlot {
+	if len(w.slots) == 0 || id == 0 {
+		return nil
+	}
+	s := &w.slots[int(id)&(len(w.slots)-1)]
+	if s.id != id {
+		return nil
+	}
+	return s
+}
+
+// finish frees an identifier. Of one that is not in flight nothing is said:
+// that happens after a restart.
+func (w *liveWindow) finish(id uint16) {
+	if s := w.find(id); s != nil {
+		*s = liveSlot{}
+		w.n--
+	}
+}
+
+// release notes PUBREC.
+func (w *liveWindow) release(id uint16) bool {
+	s := w.find(id)
+	if s == nil || s.qos != 2 {
+		return false
+	}
+	s.released = true
+	return true
+}

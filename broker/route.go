@@ -1,0 +1,351 @@
+package broker
+
+import (
+	"packetboat/broker/packet"
+	"packetboat/broker/store"
+)
+
+// router is the scratch memory of one message on its way to its receivers,
+// pooled. The steps of route:
+//
+//  1. find the subscriptions, fold those of one session into one delivery
+//  2. sort receivers into durable ones and live ones
+//  3. stage the message for the durable ones, and as retained message
+//  4. append it to the output of the live ones
+//
+// The caller flushes these outputs when its round is over.
+type router struct {
+	b *Broker
+
+	from *session // the publisher, nil when it is no session
+	m    *Message
+
+	matches []match
+	targets []store.Target
+	lives   []live
+	offered []int // matches of attached subscribers that are to get QoS 0
+	queued  []store.Target
+	frames  frames
+	dirty   []*conn // whose output this router has to see flushed
+
+	// stamp finds the match of a subscriber by its slot: epoch in the upper
+	// half, index into matches in the lower one.
+	stamp []uint64
+	epoch uint32
+
+	add func(*sub)
+}
+
+// match is one receiver of the message.
+type match struct {
+	s      *session
+	att    *Attachment
+	rule   int // of the attachment
+	qos    byte
+	retain bool // retain as published
+	ids    []uint32
+}
+
+type live struct {
+	c  *conn
+	at int // in matches
+}
+
+// routed is what became of a message.
+type routed struct {
+	receipt store.Receipt
+	matched int  // receivers
+	staged  bool // the store has it
+	err     error
+}
+
+func newRouter(b *Broker) *router {
+	r := &router{b: b}
+	r.add = r.collect
+	return r
+}
+
+func (b *Broker) router() *router { return b.routers.Get().(*router) }
+
+// route sends m, whose topic is valid, to everybody who wants it. m is used
+// until route returns.
+func (r *router) route(from *session, m *Message) routed {
+	b := r.b
+	r.from, r.m = from, m
+	r.matches = r.matches[:0]
+	r.frames.reset()
+	if r.epoch++; r.epoch == 0 {
+		clear(r.stamp)
+		r.epoch = 1
+	}
+	b.mu.RLock()
+	b.tree.Match(m.Topic, r.add)
+	r.sort()
+	res := r.stage()
+	// The lock is held until here so that a session that ends is no target
+	// any more.
+	b.mu.RUnlock()
+	if res.err == nil {
+		r.deliver()
+	}
+	if res.matched == 0 {
+		b.stats.unrouted.Add(1)
+	}
+	r.from, r.m = nil, nil
+	clear(r.lives)
+	clear(r.targets)
+	return res
+}
+
+// collect takes one subscription that matches.
+func (r *router) collect(s *sub) {
+	switch {
+	case s.group != nil:
+		if s = s.group.pick(); s != nil {
+			r.put(s)
+		}
+	case s.att != nil:
+		if s.att.name == r.m.Origin { // loop guard
+			return
+		}
+		if at := r.seen(s.att.slot); at >= 0 {
+			r.matches[at].rule = min(r.matches[at].rule, s.rule) // the first rule carries
+			return
+		}
+		r.put(s)
+		r.mark(s.att.slot)
+	case s.noLocal && s.s == r.from: // [MQTT-3.8.3-3]
+	case s.s.subCount == 1:
+		r.put(s)
+	default:
+		// Overlapping subscriptions: one copy, at the highest QoS, with all
+		// identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-4].
+		if at := r.seen(s.s.slot); at >= 0 {
+			m := &r.matches[at]
+			m.qos = max(m.qos, s.qos)
+			m.retain = m.retain || s.asPublished
+			if s.id != 0 {
+				m.ids = append(m.ids, s.id)
+			}
+			return
+		}
+		r.put(s)
+		r.mark(s.s.slot)
+	}
+}
+
+func (r *router) put(s *sub) {
+	if len(r.matches) < cap(r.matches) {
+		r.matches = r.matches[:len(r.matches)+1]
+	} else {
+		r.matches = append(r.matches, match{})
+	}
+	m := &r.matches[len(r.matches)-1]
+	*m = match{s: s.s, att: s.att, rule: s.rule, qos: s.qos, retain: s.asPublished, ids: m.ids[:0]}
+	if s.id != 0 {
+		m.ids = append(m.ids, s.id)
+	}
+}
+
+func (r *router) seen(slot int) int {
+	if slot >= len(r.stamp) || uint32(r.stamp[slot]>>32) != r.epoch {
+		return -1
+	}
+	return int(uint32(r.stamp[slot]))
+}
+
+func (r *router) mark(slot int) {
+	for slot >= len(r.stamp) {
+		r.stamp = append(r.stamp, 0)
+	}
+	r.stamp[slot] = uint64(r.epoch)<<32 | uint64(len(r.matches)-1)
+}
+
+// sort decides for each receiver how the message reaches it.
+func (r *router) sort() {
+	m := r.m
+	r.targets, r.lives, r.offered, r.queued = r.targets[:0], r.lives[:0], r.offered[:0], r.queued[:0]
+	policy := r.b.opt.QueueQoS0
+	for i := range r.matches {
+		x := &r.matches[i]
+		if x.att != nil {
+			rule := &x.att.subs[x.rule]
+			qos := rule.grant(m.QoS)
+			if qos == 0 {
+				r.offered = append(r.offered, i)
+				continue
+			}
+			r.targets = append(r.targets, store.Target{Consumer: x.att.lanes[rule.Lane], QoS: qos, KeepRetain: m.Retain && rule.KeepRetain})
+			continue
+		}
+		s := x.s
+		x.qos = min(m.QoS, x.qos) // [MQTT-3.8.4-8]
+		x.retain = m.Retain && x.retain
+		c := s.conn.Load()
+		switch {
+		case s.consumer == nil:
+			if c != nil {
+				r.lives = append(r.lives, live{c, i})
+			}
+		case x.qos > 0:
+			r.targets = append(r.targets, x.target())
+		case c != nil && !s.consumer.QueuedQoS0():
+			r.lives = append(r.lives, live{c, i})
+		case c != nil || policy == QueueForAll:
+			r.queued = append(r.queued, x.target())
+		}
+	}
+}
+
+func (x *match) target() store.Target {
+	return store.Target{Consumer: x.s.consumer, QoS: x.qos, KeepRetain: x.retain, SubscriptionIDs: x.ids}
+}
+
+// stage gives the message to the store, if anything about it is durable.
+func (r *router) stage() routed {
+	b, m := r.b, r.m
+	res := routed{matched: len(r.matches)}
+	if m.Retain && !b.opt.NoRetain {
+		return r.stageRetained(res)
+	}
+	// In-process publishers leave it to the store to remember their ids.
+	if len(r.targets) > 0 || m.PacketID != 0 && r.from == nil {
+		res.receipt, res.err = b.store.Publish(m, r.targets)
+		res.staged = true
+	}
+	return res
+}
+
+// deliver serves the live receivers, after staging was accepted.
+func (r *router) deliver() {
+	m := r.m
+	for i := range r.lives {
+		l := &r.lives[i]
+		x := &r.matches[l.at]
+		r.send(l.c, x.qos, x.retain, x.ids, false)
+	}
+	policy := r.b.opt.QueueQoS0
+	for _, i := range r.offered {
+		x := &r.matches[i]
+		rule := &x.att.subs[x.rule]
+		lane := x.att.lanes[rule.Lane]
+		if x.att.live != nil && !lane.QueuedQoS0() && x.att.live.Deliver(m, x.rule, 0) {
+			continue
+		}
+		if policy != QueueForNone {
+			r.queued = append(r.queued, store.Target{Consumer: lane, KeepRetain: m.Retain && rule.KeepRetain})
+		}
+	}
+	if len(r.queued) > 0 {
+		r.queueQoS0()
+	}
+}
+
+// queueQoS0 stores a QoS 0 copy for consumers that cannot have it now. Nobody
+// is promised anything about it, so a full store only loses it.
+func (r *router) queueQoS0() {
+	q := *r.m
+	q.QoS, q.Retain, q.PacketID = 0, false, 0
+	if _, err := r.b.store.Publish(&q, r.queued); err != nil {
+		r.b.stats.droppedQoS0.Add(uint64(len(r.queued)))
+	}
+	clear(r.queued)
+}
+
+// send appends the message to the output of one connection; burst as in
+// conn.deliver.
+func (r *router) send(c *conn, qos byte, retain bool, ids []uint32, burst bool) {
+	if c.version != packet.V5 {
+		ids = nil
+	}
+	frame, id := r.frames.get(r.m, c.version, qos, retain, ids)
+	if c.deliver(frame, id, qos, burst) {
+		r.dirty = append(r.dirty, c)
+	}
+}
+
+// inlineFlush is up to how many outputs a reader writes itself at the end of
+// its round: waking a flusher costs more than a few writes.
+const inlineFlush = 4
+
+// flush sees to it that what was delivered is written.
+func (r *router) flush() {
+	inline := len(r.dirty) <= inlineFlush
+	for i, c := range r.dirty {
+		if inline {
+			c.flush()
+		} else {
+			r.b.flushers.push(c, workFlush)
+		}
+		r.dirty[i] = nil
+	}
+	r.dirty = r.dirty[:0]
+}
+
+// frames holds the encodings of one message, each made once for all receivers
+// that can share it.
+type frames struct {
+	buf  []byte
+	at   [2 * 3 * 2]span
+	have uint16
+	pub  packet.Publish
+}
+
+type span struct{ from, to, id int }
+
+func (f *frames) reset() {
+	if cap(f.buf) > keepOutput {
+		f.buf = nil
+	}
+	f.buf, f.have = f.buf[:0], 0
+}
+
+// get returns the encoded PUBLISH, valid until the next get, and where its
+// packet identifier goes. One with subscription identifiers is not shared.
+func (f *frames) get(m *Message, version, qos byte, retain bool, ids []uint32) (frame []byte, id int) {
+	i := int(qos) * 2
+	if retain {
+		i++
+	}
+	if version == packet.V5 {
+		i += 6
+	}
+	if len(ids) == 0 && f.have&(1<<i) != 0 {
+		s := f.at[i]
+		return f.buf[s.from:s.to], s.id
+	}
+	p := &f.pub
+	p.QoS, p.Retain, p.Topic, p.Payload = qos, retain, m.Topic, m.Payload
+	p.Props, p.Expiry, p.HasExpiry, p.SubscriptionIDs = m.Props, m.Expiry, m.HasExpiry, ids
+	from := len(f.buf)
+	f.buf = packet.AppendPublish(f.buf, version, p)
+	*p = packet.Publish{}
+	frame = f.buf[from:]
+	if qos > 0 {
+		id = packet.PublishID(frame)
+	}
+	if len(ids) == 0 {
+		f.at[i] = span{from, len(f.buf), id}
+		f.have |= 1 << i
+	}
+	return frame, id
+}
+
+// slots gives subscribers small numbers, so that a router finds them without
+// hashing.
+type slots struct {
+	free []int
+	n    int
+}
+
+func (s *slots) take() int {
+	if k := len(s.free); k > 0 {
+		v := s.free[k-1]
+		s.free = s.free[:k-1]
+		return v
+	}
+	s.n++
+	return s.n - 1
+}
+
+func (s *slots) give(v int) { s.free = append(s.free, v) }

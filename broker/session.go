@@ -1,0 +1,262 @@
+package broker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+)
+
+// session is what the broker knows of a client beyond its connection. One with
+// an expiry interval is durable: a record of its own, one for each of its
+// subscriptions, and a consumer in the store.
+//
+//	           CONNECT                  connection ends
+//	(none) ───────────────► connected ─────────────────► offline
+//	   ▲                      │    ▲                        │  │
+//	   │ connection ends,     │    └────────────────────────┘  │
+//	   ├──────────────────────┘     CONNECT, Clean Start 0     │
+//	   │ expiry 0                                              │
+//	   └───────────────────────────────────────────────────────┘
+//	     expiry interval passed, or CONNECT with Clean Start 1
+//
+// Broker.mu guards it, but for what is marked.
+type session struct {
+	id     string
+	origin string // "session/" + id: as publisher and as consumer
+	slot   int
+
+	owner     *conn  // claiming, attached or detaching; nil when offline
+	requested uint32 // session expiry in CONNECT
+	expiry    uint32 // granted, in seconds; never = no end
+	record    []byte // as it is in the store, nil = not there
+	subs      map[string]*sub
+	subCount  int             // len(subs) without the shared ones, for the router
+	consumer  *store.Consumer // constant while connected; nil = not durable
+
+	offlineSince time.Time
+	stamped      bool         // offlineSince is in the record
+	will         *packet.Will // delayed
+	willDue      time.Time
+
+	conn atomic.Pointer[conn] // attached: may be sent to
+
+	// received belongs to the reader of the owner.
+	received  map[uint16]received // QoS 2 publishes of the client, not released
+	recovered bool                // the store may hold identifiers that received does not
+
+	mu       sync.Mutex // guards the rest
+	win      *qos.Window
+	delivery store.Delivery
+}
+
+// never is the session expiry interval that does not end, section 3.1.2.11.2.
+const never = 0xFFFFFFFF
+
+func (s *session) remember(id uint16, r received) {
+	if s.received == nil {
+		s.received = make(map[uint16]received)
+	}
+	s.received[id] = r
+}
+
+// ready is called by the committer.
+func (s *session) ready() {
+	if c := s.conn.Load(); c != nil {
+		c.b.flushers.push(c, workPump)
+	}
+}
+
+func sessionKey(id string) string     { return store.Key("session", id) }
+func subKey(id, filter string) string { return store.Key("sub", id, filter) }
+
+// recordVersion begins the values of sessions and subscriptions in the store.
+const recordVersion = 1
+
+// sessionRecord is version | expiry | stamp of when it went offline, which is
+// zero while it is connected or has been offline for less than stampAfter.
+func sessionRecord(expiry uint32, offline store.Stamp) []byte {
+	b := append(make([]byte, 0, 17), recordVersion)
+	b = binary.BigEndian.AppendUint32(b, expiry)
+	b = binary.BigEndian.AppendUint32(b, offline.Boot)
+	return binary.BigEndian.AppendUint64(b, offline.Up)
+}
+
+func parseSessionRecord(b []byte) (expiry uint32, offline store.Stamp, ok bool) {
+	if len(b) != 17 || b[0] != recordVersion {
+		return 0, offline, false
+	}
+	offline.Boot = binary.BigEndian.Uint32(b[5:])
+	offline.Up = binary.BigEndian.Uint64(b[9:])
+	return binary.BigEndian.Uint32(b[1:]), offline, true
+}
+
+// loadSessions makes the sessions that the store holds. Those whose age at the
+// time of their last stamp is unknown count as having gone offline now.
+func (b *Broker) loadSessions() error {
+	type kv struct {
+		parts []string
+		value []byte
+	}
+	var sessions, subs []kv
+	for prefix, list := range map[string]*[]kv{"session": &sessions, "sub": &subs} {
+		b.store.Each(store.Key(prefix), func(key string, value []byte) {
+			*list = append(*list, kv{store.KeyParts(key), value})
+		})
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, x := range sessions {
+		expiry, offline, ok := parseSessionRecord(x.value)
+		if len(x.parts) != 2 || !ok {
+			return fmt.Errorf("session record %q: unknown format", x.parts)
+		}
+		s := b.newSessionLocked(x.parts[1])
+		s.expiry, s.record, s.recovered = expiry, x.value, true
+		s.offlineSince = now
+		if !offline.IsZero() {
+			s.offlineSince, s.stamped = now.Add(-b.store.Age(offline)), true
+		}
+		var err error
+		if s.consumer, err = b.store.Consumer(s.origin, store.SessionIDs); err != nil {
+			return fmt.Errorf("consumer of session %q: %w", s.id, err)
+		}
+		b.lasting++
+		b.scheduleLocked(s)
+	}
+	for _, x := range subs {
+		if len(x.parts) != 3 {
+			return fmt.Errorf("subscription record %q: unknown format", x.parts)
+		}
+		s := b.sessions[x.parts[1]]
+		if s == nil { // its session's removal was the last thing that was durable
+			b.store.Delete(subKey(x.parts[1], x.parts[2]))
+			continue
+		}
+		sb, ok := parseSubRecord(x.value)
+		if !ok {
+			return fmt.Errorf("subscription record %q: unknown format", x.parts)
+		}
+		sb.filter = x.parts[2]
+		b.subscribeLocked(s, sb)
+	}
+	return nil
+}
+
+func (b *Broker) newSessionLocked(id string) *session {
+	s := &session{id: id, origin: "session/" + id, slot: b.slots.take(), subs: make(map[string]*sub)}
+	b.sessions[id] = s
+	return s
+}
+
+// persistLocked makes the session durable with its granted expiry, or changes
+// its record; nothing is written when nothing changed.
+func (b *Broker) persistLocked(s *session) (store.Receipt, error) {
+	var r store.Receipt
+	if s.consumer == nil {
+		r = b.store.Forget(s.origin, 0)
+		c, err := b.store.Consumer(s.origin, store.SessionIDs)
+		if err != nil {
+			return r, fmt.Errorf("consumer of session %q: %w", s.id, err)
+		}
+		s.consumer = c
+		b.lasting++
+	}
+	record := sessionRecord(s.expiry, store.Stamp{})
+	if string(record) != string(s.record) {
+		s.record, s.stamped = record, false
+		r = r.After(b.store.Set(sessionKey(s.id), record))
+	}
+	return r, nil
+}
+
+// endLocked removes the session and everything of it. The will of a session
+// that ends is the caller's to publish.
+func (b *Broker) endLocked(s *session) store.Receipt {
+	delete(b.sessions, s.id)
+	var r store.Receipt
+	for filter, sb := range s.subs {
+		b.removeSubLocked(s, sb)
+		if s.consumer != nil {
+			r = r.After(b.store.Delete(subKey(s.id, filter)))
+		}
+	}
+	b.slots.give(s.slot)
+	r = r.After(b.store.Forget(s.origin, 0))
+	if s.consumer != nil {
+		b.lasting--
+		s.consumer.OnReady(nil)
+		r = r.After(b.store.Delete(sessionKey(s.id)))
+		r = r.After(b.store.Remove(s.origin))
+	}
+	return r
+}
+
+// grantExpiry limits what a client asks for.
+func (b *Broker) grantExpiry(requested uint32) uint32 {
+	most := uint64(b.opt.MaxSessionExpiry / time.Second)
+	return uint32(min(uint64(requested), most))
+}
+
+// changeExpiry takes the session expiry interval of a DISCONNECT.
+func (b *Broker) changeExpiry(s *session, requested uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	expiry := b.grantExpiry(requested)
+	if expiry == s.expiry || s.consumer == nil {
+		return
+	}
+	s.expiry = expiry
+	if expiry > 0 {
+		// Nobody waits for it: what a crash forgets is a longer or shorter life.
+		if _, err := b.persistLocked(s); err != nil {
+			b.log.Error("session not saved", "client", s.id, "error", err)
+		}
+	}
+}
+
+// detach parts the connection from its session; the reader has ended. A
+// takeover goes on after this.
+func (c *conn) detach() {
+	s := c.session
+	if s == nil {
+		return
+	}
+	b := c.b
+	s.conn.Store(nil)
+	if s.consumer != nil {
+		s.consumer.OnReady(nil)
+	}
+	s.mu.Lock()
+	s.win = nil
+	s.delivery = store.Delivery{}
+	s.mu.Unlock()
+
+	b.mu.Lock()
+	s.owner = nil
+	var now *packet.Will
+	switch {
+	case c.will == nil:
+	case s.expiry == 0 || c.will.Delay == 0: // [MQTT-3.1.2-8]
+		now = c.will
+	default:
+		s.will = c.will
+		s.willDue = time.Now().Add(time.Duration(c.will.Delay) * time.Second)
+	}
+	if s.expiry == 0 {
+		b.endLocked(s)
+	} else {
+		s.offlineSince, s.stamped = time.Now(), false
+		b.scheduleLocked(s)
+	}
+	b.mu.Unlock()
+	if now != nil {
+		b.publishWill(s, now)
+	}
+}
