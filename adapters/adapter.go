@@ -45,10 +45,14 @@ import (
 //     to return: Run waits for it, says so once, and costs next to nothing.
 //   - It is stopped before the broker and the store: its last words are the
 //     acknowledgements of frames that are being stored and its presence.
+//   - Close, after Run, detaches the durable consumer; what is queued stays. It
+//     is called when nobody can publish any more, or the adapter is no longer
+//     configured: a command published in between is queued for the next start.
 //   - Stats may be called at any time, by any goroutine.
 type Adapter interface {
 	Name() string
 	Run(ctx context.Context) error
+	Close()
 	Stats() Stats
 }
 

@@ -326,8 +326,11 @@ func TestWhatIsNotWrittenAtTheEndStaysInTheQueue(t *testing.T) {
 		synctest.Wait()
 		stop()
 		wg.Wait()
-		if d, g := r.cmds.finished(); len(d)+len(g) != 0 || !r.cmds.closed {
+		if d, g := r.cmds.finished(); len(d)+len(g) != 0 || r.cmds.closed {
 			t.Fatalf("done %v, gave up %v, detached %v", d, g, r.cmds.closed)
+		}
+		if r.s.Close(); !r.cmds.closed {
+			t.Fatal("not detached")
 		}
 	})
 }

@@ -135,10 +135,14 @@ func (s *Stream) Run(ctx context.Context, links func(ctx context.Context) error)
 	err := links(ctx)
 	stop() // after the last link has closed, so that offline is said
 	wg.Wait()
+	return err
+}
+
+// Close detaches the commands; see Adapter.
+func (s *Stream) Close() {
 	if s.outbox != nil {
 		s.outbox.detach()
 	}
-	return err
 }
 
 // Reopen keeps one link open until ctx ends: it opens, serves until the link
