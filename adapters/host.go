@@ -7,6 +7,8 @@ import (
 
 	"packetboat/adapters/decode"
 	"packetboat/adapters/frame"
+	"packetboat/broker"
+	"packetboat/broker/store"
 	"packetboat/config"
 )
 
@@ -21,6 +23,19 @@ type Host struct {
 	// not, as a command is an event and must not be repeated by a restart.
 	// detach ends the subscription; what is queued stays.
 	Attach func(name, filter string) (src Commands, detach func(), err error)
+}
+
+// NewHost is the Host of adapters on b and its store.
+func NewHost(b *broker.Broker, st *store.Store, log *slog.Logger) Host {
+	return Host{Broker: b, Disk: st, Log: log, Attach: func(name, filter string) (Commands, func(), error) {
+		a, err := b.Attach("adapter/"+name, 0, []broker.Subscription{
+			{Filter: filter, QoS: 2, MinQoS: 1, NoRetained: true},
+		}, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return a.Lane(0), a.Close, nil
+	}}
 }
 
 // Checking is a Host to make adapters in that only have to be checked.

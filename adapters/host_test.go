@@ -1,0 +1,70 @@
+package adapters
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"packetboat/broker"
+	"packetboat/config"
+)
+
+func TestOnTheRealBroker(t *testing.T) {
+	st, _ := openStore(t, t.TempDir())
+	b, err := broker.New(broker.Options{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("x.toml", []byte(`
+[gateway]
+id = "gw"
+[[tcp]]
+name = "dev"
+listen = ":7000"
+[tcp.command]
+`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt, err := NewHost(b, st, nil).Stream(&cfg.TCP[0].Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud, err := b.Attach("bridge/cloud", 0, []broker.Subscription{{Filter: "gw/dev", QoS: 2}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cloud.Close()
+	s, err := NewStream(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	device, ours := net.Pipe()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = s.Run(ctx, func(ctx context.Context) error { return s.Serve(ctx, ours, Place{}) })
+	})
+
+	io.WriteString(device, "12.5 kg\r\n")
+	d, err := cloud.Lane(0).Next(t.Context())
+	if err != nil || string(d.Payload) != "12.5 kg" || d.Topic != "gw/dev" || d.QoS != 1 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+
+	in := bufio.NewReader(device)
+	for qos, payload := range []string{"TARE", "ZERO", "PRINT"} {
+		if _, err := b.Publish(&broker.Message{Topic: "gw/dev/set", Payload: []byte(payload), QoS: byte(qos)}); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := in.ReadString('\n'); err != nil || line != payload+"\r\n" {
+			t.Fatalf("QoS %d: %q, %v", qos, line, err)
+		}
+	}
+	stop()
+	wg.Wait()
+}
