@@ -17,7 +17,11 @@ var SessionIDs = IDs{1, 65535}
 // are left for SUBSCRIBE and UNSUBSCRIBE.
 func LaneIDs(lane int) IDs { return IDs{uint16(1 + 16383*lane), 16383} }
 
-func (r IDs) id(seq uint64) uint16 { return r.First + uint16(seq%uint64(r.N)) }
+// idLocked returns the packet identifier of seq. (Rule id_from_seq: the same in
+// every life.)
+func (c *Consumer) idLocked(seq uint64) uint16 {
+	return c.ids.First + uint16((seq+c.s.idShift)%uint64(c.ids.N))
+}
 
 // span says: count of my messages, from seq first on, stand in the log from the
 // frame at pos on. It lies within one segment.
@@ -69,19 +73,20 @@ type Consumer struct {
 	lost                          [numReasons]uint64
 
 	// delivery
-	cursor   uint64  // next seq to look at
-	relNext  uint64  // next released seq to hand out again after Rewind
-	relEnd   uint64  // ... below this
-	sentHigh uint64  // all below may have been sent
-	barrier  wal.Pos // nothing is delivered until this is durable: a give-up
-	lastQoS0 uint64  // 1 + seq of the newest QoS 0 message
-	ring     *[ringSize]ringEntry
-	lastPos  wal.Pos // of the newest record
-	lastSeg  wal.Pos // segment of the newest span
-	segSpans int     // spans in it
-	ready    func()
-	wait     chan struct{} // one slot: Next
-	wakeAt   wal.Pos       // notify when this is durable; 0 = nothing to notify
+	cursor    uint64   // next seq to look at
+	relNext   uint64   // next released seq to hand out again after Rewind
+	relEnd    uint64   // ... below this
+	abandoned []uint64 // given up behind both: to be handed out as released
+	sentHigh  uint64   // all below may have been sent
+	barrier   wal.Pos  // nothing is delivered until this is durable: a give-up
+	lastQoS0  uint64   // 1 + seq of the newest QoS 0 message
+	ring      *[ringSize]ringEntry
+	lastPos   wal.Pos // of the newest record
+	lastSeg   wal.Pos // segment of the newest span
+	segSpans  int     // spans in it
+	ready     func()
+	wait      chan struct{} // one slot: Next
+	wakeAt    wal.Pos       // notify when this is durable; 0 = nothing to notify
 
 	// progress
 	dirty        bool

@@ -67,7 +67,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		}
 		d.Seq, d.ID = seq, 0
 		if d.QoS > 0 {
-			d.ID = c.ids.id(seq)
+			d.ID = c.idLocked(seq)
 		}
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		c.sentHigh = max(c.sentHigh, seq+1)
@@ -84,9 +84,10 @@ func (c *Consumer) TryReleased(d *Delivery) bool {
 	return c.nextReleasedLocked(d)
 }
 
-// nextReleasedLocked hands out the released ones of [relNext, relEnd).
+// nextReleasedLocked hands out the released ones of [relNext, relEnd), each
+// once: a PUBREL too many could meet the identifier's next message.
 func (c *Consumer) nextReleasedLocked(d *Delivery) bool {
-	if c.relNext >= c.relEnd || c.removed || !c.giveUpDurableLocked() {
+	if c.relNext >= c.relEnd && len(c.abandoned) == 0 || c.removed || !c.giveUpDurableLocked() {
 		return false
 	}
 	for c.relNext = max(c.relNext, c.floor); c.relNext < c.relEnd; {
@@ -97,11 +98,16 @@ func (c *Consumer) nextReleasedLocked(d *Delivery) bool {
 			return true
 		}
 	}
+	if len(c.abandoned) > 0 {
+		c.fillReleased(d, c.abandoned[0])
+		c.abandoned = c.abandoned[1:]
+		return true
+	}
 	return false
 }
 
 func (c *Consumer) fillReleased(d *Delivery, seq uint64) {
-	*d = Delivery{Seq: seq, ID: c.ids.id(seq), Released: true, Dup: true}
+	*d = Delivery{Seq: seq, ID: c.idLocked(seq), Released: true, Dup: true}
 	d.QoS = 2
 }
 
@@ -327,7 +333,7 @@ func (c *Consumer) Rewind() {
 
 func (c *Consumer) rewindLocked() {
 	c.cursor = c.floor
-	c.relNext, c.relEnd = c.floor, min(c.next, c.floor+windowSize)
+	c.relNext, c.relEnd, c.abandoned = c.floor, min(c.next, c.floor+windowSize), nil
 	c.rd.next = 0
 }
 
@@ -373,14 +379,13 @@ func (c *Consumer) Seq(id uint16) (seq uint64, released, ok bool) {
 		return 0, false, false
 	}
 	n := uint64(c.ids.N)
-	base := c.floor - c.floor%n + uint64(id-c.ids.First)
-	if base < c.floor {
-		base += n
+	// The only seq of [floor, floor+n) that has this identifier.
+	base := c.floor + (uint64(id-c.ids.First)+2*n-(c.floor+c.s.idShift)%n)%n
+	released = c.isReleasedLocked(base)
+	if c.isDoneLocked(base) || base >= c.cursor && (!released || base >= c.relNext) {
+		return 0, false, false // finished, or not handed out on this connection
 	}
-	if base >= c.cursor || c.isDoneLocked(base) {
-		return 0, false, false
-	}
-	return base, c.isReleasedLocked(base), true
+	return base, released, true
 }
 
 // Expired reports whether d may be given up as expired: its age exceeds its

@@ -106,13 +106,13 @@ func (c *Consumer) giveUpLocked(seq uint64, why Reason) Receipt {
 	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq}
 	g.From = c.s.clocks.now()
 	g.To = g.From
-	g.Abandoned = (why == Damaged || why == Purged) && c.qos2 && seq < c.sentHigh
+	g.Abandoned = (why == Damaged || why == Purged) && c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")
 	r := c.s.appendLocked(appendGap(c.s.scratch[:0], c.num, &g))
 	c.applyGapLocked(&g)
 	c.s.noteGapLocked(g)
 	c.barrier = wal.Pos(r.pos)
-	if g.Abandoned && seq < c.cursor {
-		c.relNext, c.relEnd = min(c.relNext, seq), max(c.relEnd, seq+1)
+	if g.Abandoned && (seq < c.relNext || seq >= c.relEnd && seq < c.cursor) {
+		c.abandoned = append(c.abandoned, seq) // neither Rewind's range nor the cursor comes by again
 	}
 	return r
 }

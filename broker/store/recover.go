@@ -31,6 +31,7 @@ func (s *Store) recover(dir string) error {
 		OnCommit:     s.onCommit,
 		OnDamage:     r.damage,
 		OnState:      s.onState,
+		ReadStaged:   s.without("read_only_durable"),
 	}, r.apply)
 	if err != nil {
 		return err

@@ -77,6 +77,7 @@ type Store struct {
 	diskFree int64  // of the file system, as last measured
 	credit   int64  // bytes that may be staged before the bounds are looked at again
 	full     bool
+	idShift  uint64 // 0 but in the test without the rule id_from_seq
 	accepted uint64
 }
 
@@ -111,6 +112,9 @@ func Open(dir string, opt Options) (*Store, error) {
 		if err := s.openDir(dir); err != nil {
 			return nil, err
 		}
+	}
+	if s.without("id_from_seq") {
+		s.idShift = uint64(opt.Clock.Uptime())
 	}
 	if err := s.recover(dir); err != nil {
 		if s.lock != nil {
@@ -305,3 +309,7 @@ func (s *Store) wakeLocked(c *Consumer, p wal.Pos) {
 		s.toWake = append(s.toWake, c)
 	}
 }
+
+// Commit brings to the disk what is staged now, for callers that do not let Run
+// do it. It must not be called while Run runs.
+func (s *Store) Commit(ctx context.Context) error { return s.wal.Commit(ctx) }

@@ -53,6 +53,10 @@ type Options struct {
 	OnState func(err error)
 
 	Log *slog.Logger
+
+	// ReadStaged lets Record find what is not durable yet (Lock must be held). It
+	// breaks the promise; for the test that shows that the promise needs it.
+	ReadStaged bool
 }
 
 // CommitBytes is how much may be staged before a commit stops waiting for

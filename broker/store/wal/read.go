@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 )
 
@@ -33,16 +34,20 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // Record copies the record at p, as Append returned it, to dst[:0] if it is
 // durable and still in memory.
 func (l *Log) Record(p Pos, dst []byte) ([]byte, bool) {
-	if p >= l.Durable() {
-		return dst, false
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := sort.Search(len(l.tail), func(i int) bool { return l.tail[i].pos > p }) - 1
-	if i < 0 || p >= l.tail[i].end() {
+	frames := l.tail
+	if p >= l.Durable() {
+		if !l.opt.ReadStaged {
+			return dst, false
+		}
+		frames = append(slices.Clone(l.sealed), l.open)
+	}
+	i := sort.Search(len(frames), func(i int) bool { return frames[i].pos > p }) - 1
+	if i < 0 || p >= frames[i].end() {
 		return dst, false
 	}
-	rec, _, err := NextRecord(l.tail[i].buf[p-l.tail[i].pos:])
+	rec, _, err := NextRecord(frames[i].buf[p-frames[i].pos:])
 	if err != nil {
 		return dst, false
 	}
