@@ -1,0 +1,142 @@
+package bridge
+
+import (
+	"fmt"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+)
+
+// The cloud's answers to what was sent. They run on the connection's reader;
+// none of them waits for the disk.
+
+// puback is the end of a QoS 1 message.
+func (c *conn) puback(id uint16, code byte) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	ln := c.b.laneOf(id)
+	if ln == nil {
+		return
+	}
+	if code >= packet.UnspecifiedError {
+		c.refusedLocked(ln, id, code)
+		return
+	}
+	c.ackedLocked(ln, id, ln.window.Puback)
+}
+
+// pubrec moves a QoS 2 message to its second half: PUBREL leaves when that is
+// on disk [MQTT-4.3.3-4].
+func (c *conn) pubrec(id uint16, code byte) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	ln := c.b.laneOf(id)
+	if ln != nil && code >= packet.UnspecifiedError {
+		c.refusedLocked(ln, id, code)
+		return
+	}
+	c.progress = time.Now()
+	a := qos.Answer{Type: packet.PUBREL, ID: id, Code: packet.PacketIDNotFound}
+	var after store.Receipt
+	if ln != nil {
+		var known bool
+		if after, known = ln.window.Pubrec(id); known {
+			a.Code = packet.Success
+		}
+	}
+	c.answerLocked(after, a)
+}
+
+// pubcomp is the end of a QoS 2 message, whatever its code: "not found" says
+// that the server has finished it before.
+func (c *conn) pubcomp(id uint16) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	delete(c.released, id)
+	if ln := c.b.laneOf(id); ln != nil {
+		c.ackedLocked(ln, id, ln.window.Pubcomp)
+	}
+}
+
+func (c *conn) ackedLocked(ln *lane, id uint16, finish func(uint16) bool) {
+	if len(ln.refused) > 0 {
+		if seq, _, ok := ln.consumer.Seq(id); ok {
+			delete(ln.refused, seq)
+		}
+	}
+	if !finish(id) {
+		return // of a message that was finished before, or never sent
+	}
+	c.progress = time.Now()
+	c.b.count.acked.Add(1)
+	if c.inFlightLocked() == 0 {
+		c.b.count.inFlight.Store(0)
+		select {
+		case c.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// maxAnswers bounds what may wait to be answered: more is owed only to a peer
+// that violates its receive maximum.
+const maxAnswers = 8192
+
+// answerLocked queues an answer; the pump sends it when its receipt is
+// durable. Bridge.mu is held.
+func (c *conn) answerLocked(after store.Receipt, a qos.Answer) {
+	if c.answers.Len() >= maxAnswers {
+		c.link.fail(errTooManyAnswers)
+		return
+	}
+	c.answers.Push(after, a)
+}
+
+// forNow are the reason codes with which a server says that it cannot take the
+// message at present; the message is sent again after a pause.
+func forNow(code byte) bool {
+	switch code {
+	case packet.UnspecifiedError, packet.ImplementationSpecificError, packet.PacketIDInUse, packet.QuotaExceeded:
+		return true
+	}
+	return false
+}
+
+// refusedLocked deals with PUBACK or PUBREC of 0x80 and more: the exchange is
+// over [MQTT-4.4.0-2], the message is not.
+func (c *conn) refusedLocked(ln *lane, id uint16, code byte) {
+	seq, released, ok := ln.consumer.Seq(id)
+	if !ok || released {
+		return
+	}
+	c.progress = time.Now()
+	r := ln.refused[seq]
+	r.times++
+	if forNow(code) && r.times <= c.b.cfg.Retries {
+		r.last = true
+		if ln.refused == nil {
+			ln.refused = make(map[uint64]refusal)
+		}
+		ln.refused[seq] = r
+		c.link.fail(&refusedMessage{code: code, times: r.times, retries: c.b.cfg.Retries})
+		return
+	}
+	delete(ln.refused, seq)
+	ln.hold = ln.hold.After(ln.window.GiveUp(seq, store.Refused))
+	c.b.count.gaveUp.Add(1)
+	c.b.warn.refused.warn(c.b.log, "the server refused messages for good; they are given up",
+		"reason", reason(code), "attempts", r.times, "packet_id", id, "remedy", messageRemedy(code))
+}
+
+// refusedMessage ends a connection on which the server refused a message for
+// now.
+type refusedMessage struct {
+	code           byte
+	times, retries int
+}
+
+func (e *refusedMessage) Error() string {
+	return fmt.Sprintf("the server refused a message for now: %s (%d of %d attempts)", reason(e.code), e.times, e.retries+1)
+}

@@ -1,0 +1,369 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+
+	"github.com/eclipse/paho.golang/paho"
+)
+
+// conn is one connection to the cloud, from the dialled socket to its end.
+type conn struct {
+	b    *Bridge
+	ctx  context.Context // of the connection; ends when the bridge is to stop
+	link *link
+
+	server        string // host:port
+	sessionServer string // as the upstream record names it
+	clean         bool   // CONNECT asked for a new session
+	upstream      upstream
+	req           requests
+
+	// Guarded by Bridge.mu.
+	sending  bool // PUBLISH may go out
+	answers  qos.Answers
+	armed    store.Receipt       // the receipt of an answer that will wake the pump
+	released map[uint16]struct{} // PUBREL went out again and has no PUBCOMP yet
+	progress time.Time           // last sign that the cloud finishes what it gets
+	drained  chan struct{}
+
+	limits limits // of CONNACK; set before sending is
+
+	// The pump's own.
+	up      router
+	publish packet.Publish
+	unacked []unacked
+
+	in             inbound
+	receiveMaximum uint16
+	hasParked      chan struct{}
+}
+
+// connect dials a server and stays until the connection ends. up is how long
+// it was online, 0 when it never was.
+func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, err error) {
+	b.state.set(Connecting, server.address, time.Time{}, nil)
+	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
+	raw, err := b.dial(dialling, "tcp", server.address)
+	cancel()
+	if err != nil {
+		return 0, err
+	}
+	c := b.newConn(ctx, server, raw)
+	b.link.Store(c.link)
+	defer b.link.CompareAndSwap(c.link, nil)
+	for i := range b.lanes {
+		b.lanes[i].consumer.OnReady(c.link.kick)
+		defer b.lanes[i].consumer.OnReady(nil)
+	}
+	pumping := make(chan struct{})
+	go func() {
+		defer close(pumping)
+		c.pump()
+	}()
+	defer func() {
+		c.link.fail(errLinkClosed)
+		<-pumping
+	}()
+	return c.serve()
+}
+
+func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn {
+	c := &conn{
+		b: b, ctx: ctx, link: newLink(raw, &b.count),
+		server: server.address, sessionServer: server.session,
+		released: make(map[uint16]struct{}), drained: make(chan struct{}, 1), hasParked: make(chan struct{}, 1),
+		up:             router{rules: &b.rules},
+		receiveMaximum: uint16(b.cfg.Inflight),
+	}
+	c.upstream = b.loadUpstream()
+	c.clean = !c.upstream.fits(c.sessionServer, b.cfg.ClientID)
+	return c
+}
+
+// serve runs the MQTT connection on the link.
+func (c *conn) serve() (up time.Duration, err error) {
+	b := c.b
+	ended := make(chan error, 2) // what paho says about the end: an error, or a DISCONNECT
+	client := paho.NewClient(paho.ClientConfig{
+		Conn:          c.link,
+		Session:       c,
+		PingHandler:   &pinger{link: c.link, wait: b.cfg.AckTimeout},
+		PacketTimeout: b.cfg.ConnectTimeout,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
+			c.received(r.Packet.Packet()) // QoS 0
+			return true, nil
+		}},
+		OnClientError:      func(err error) { post(ended, err) },
+		OnServerDisconnect: func(*paho.Disconnect) { post(ended, nil) }, // ConnectionLost has noted why
+	})
+	ack, err := client.Connect(c.ctx, c.connectPacket())
+	if err != nil {
+		return 0, c.connectError(ack, err)
+	}
+	since := time.Now()
+	c.open()
+	working, stop := context.WithCancel(c.ctx)
+	jobs := make(chan struct{})
+	go func() { // what waits for the server goes on beside the watch
+		defer close(jobs)
+		c.subscribe(working, client)
+	}()
+	c.watch(client.Done())
+	stop()
+	if c.ctx.Err() != nil {
+		c.finish(client.Done())
+	}
+	_ = client.Disconnect(&paho.Disconnect{}) // only to end paho: the link takes no more
+	<-jobs
+	<-client.Done()
+	err = c.link.err()
+	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
+		// paho ended it, for something that it could not read.
+		select {
+		case e := <-ended:
+			err = fmt.Errorf("read from the server: %w", e)
+		case <-time.After(time.Second):
+		}
+	}
+	return time.Since(since), err
+}
+
+func post(ch chan error, err error) {
+	select {
+	case ch <- err:
+	default:
+	}
+}
+
+// connectPacket is CONNECT.
+func (c *conn) connectPacket() *paho.Connect {
+	cfg := &c.b.cfg
+	expiry, receive := seconds(cfg.SessionExpiry), c.receiveMaximum
+	p := &paho.Connect{
+		ClientID:   cfg.ClientID,
+		CleanStart: c.clean,
+		KeepAlive:  uint16(min(cfg.KeepAlive/time.Second, 65535)),
+		Properties: &paho.ConnectProperties{
+			SessionExpiryInterval: &expiry,
+			ReceiveMaximum:        &receive,
+			RequestProblemInfo:    true,
+		},
+	}
+	if c.b.maxPacket > 0 {
+		largest := uint32(c.b.maxPacket)
+		p.Properties.MaximumPacketSize = &largest
+	}
+	if cfg.Username != "" {
+		p.UsernameFlag, p.Username = true, cfg.Username
+	}
+	if cfg.Password != "" {
+		p.PasswordFlag, p.Password = true, []byte(string(cfg.Password))
+	}
+	if cfg.Status != "" {
+		p.WillMessage = &paho.WillMessage{Topic: cfg.Status, Payload: []byte(offline), QoS: 1, Retain: true}
+		p.WillProperties = &paho.WillProperties{}
+	}
+	return p
+}
+
+// connectError says why a CONNECT came to nothing.
+func (c *conn) connectError(ack *paho.Connack, err error) error {
+	switch {
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case ack != nil && ack.ReasonCode >= packet.UnspecifiedError:
+		e := &refusedConnect{code: ack.ReasonCode}
+		if ack.Properties != nil {
+			e.text = ack.Properties.ReasonString
+		}
+		return e
+	case ack != nil:
+		return err // the session could not be settled
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)
+	}
+	return fmt.Errorf("no MQTT 5 answer to CONNECT: %w", err)
+}
+
+// refusedConnect is a CONNACK of 0x80 or more.
+type refusedConnect struct {
+	code byte
+	text string
+}
+
+func (e *refusedConnect) Error() string {
+	s := reason(e.code)
+	if e.text != "" {
+		s += ": " + e.text
+	}
+	return s
+}
+
+// Presence on the status topic.
+const (
+	online  = "online"
+	offline = "offline"
+)
+
+// open lets the traffic begin.
+func (c *conn) open() {
+	b := c.b
+	b.count.connects.Add(1)
+	b.log.Info("connected", "server", c.server, "new_session", c.clean, "in_flight_limit", c.limits.inFlight)
+	b.state.set(Online, c.server, time.Time{}, nil)
+	c.presence(online)
+	b.mu.Lock()
+	c.sending, c.progress = true, time.Now()
+	b.mu.Unlock()
+	b.live.attach(c)
+	c.link.kick()
+}
+
+// presence publishes on the status topic, at QoS 0: it needs no identifier,
+// and the next connection publishes it anew.
+func (c *conn) presence(text string) {
+	if c.b.cfg.Status == "" {
+		return
+	}
+	c.link.append(func(dst []byte) []byte {
+		return packet.AppendPublish(dst, packet.V5, &packet.Publish{
+			Topic: c.b.cfg.Status, Payload: []byte(text), Retain: c.limits.retain,
+		})
+	})
+}
+
+var errAckTimeout = errors.New("the server acknowledges nothing")
+
+// watch stays until the connection ends or has to. It finds servers that have
+// stopped acknowledging, and tries parked messages again.
+func (c *conn) watch(done <-chan struct{}) {
+	b := c.b
+	limit := b.cfg.AckTimeout
+	timer := time.NewTimer(limit / 4)
+	defer timer.Stop()
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-done:
+			return
+		case <-c.link.closing:
+			return
+		case <-c.hasParked:
+			retry = time.After(retryParked)
+			continue
+		case <-retry:
+			retry = nil
+			if c.unpark() {
+				retry = time.After(retryParked)
+			}
+			continue
+		case <-timer.C:
+		}
+		b.mu.Lock()
+		waits, since := c.inFlightLocked() > 0, time.Since(c.progress)
+		b.mu.Unlock()
+		switch {
+		case !waits || since < limit/2:
+			if b.state.move(Stalled, Online) {
+				b.log.Info("the server acknowledges again", "server", c.server)
+			}
+			timer.Reset(limit / 8)
+		case since < limit:
+			b.state.move(Online, Stalled)
+			timer.Reset(min(limit-since, limit/8))
+		default:
+			c.link.fail(fmt.Errorf("%w, for %v", errAckTimeout, limit))
+			return
+		}
+	}
+}
+
+// finishWait is how long the end of a bridge waits for acknowledgements of
+// what is in flight; what has none then is sent again by the next life, with
+// the same identifiers.
+const finishWait = time.Second
+
+// finish ends the connection in peace: the session stays at the server.
+func (c *conn) finish(done <-chan struct{}) {
+	b := c.b
+	b.live.detach(c)
+	b.mu.Lock()
+	c.sending = false
+	waits := c.inFlightLocked() > 0
+	b.mu.Unlock()
+	if waits {
+		select {
+		case <-c.drained:
+		case <-done:
+		case <-time.After(finishWait):
+		}
+	}
+	c.presence(offline)
+	c.link.last(func(dst []byte) []byte {
+		return packet.AppendDisconnect(dst, packet.V5, &packet.Disconnect{})
+	})
+}
+
+// subscriptionsPerPacket keeps SUBSCRIBE within what every server takes.
+const subscriptionsPerPacket = 8
+
+// subscribe asks for what the down rules name, at each connection: the server
+// keeps it, but rules may have changed, and it costs nothing. Retained
+// messages come only for subscriptions that are new (Retain Handling 1).
+func (c *conn) subscribe(ctx context.Context, client *paho.Client) {
+	b := c.b
+	stale := c.upstream.stale(&b.rules)
+	known := len(c.upstream.Filters)
+	var all []paho.SubscribeOptions
+	for _, d := range b.rules.down {
+		all = append(all, paho.SubscribeOptions{
+			Topic: d.subscribe, QoS: d.qos, RetainHandling: 1, RetainAsPublished: d.retain,
+			NoLocal: d.subscribe == d.filter, // [MQTT-3.8.3-4] forbids it on a shared one
+		})
+		c.upstream.add(d.subscribe)
+	}
+	if len(c.upstream.Filters) != known {
+		b.saveUpstream(c.upstream)
+	}
+	for len(all) > 0 {
+		n := min(len(all), subscriptionsPerPacket)
+		ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: all[:n]})
+		if ctx.Err() != nil || c.link.isClosed() {
+			return
+		}
+		if err != nil && ack == nil {
+			if errors.Is(err, paho.ErrInvalidArguments) {
+				b.log.Error("the server cannot take the down rules' subscriptions", "error", err)
+			} else {
+				c.link.fail(fmt.Errorf("subscribe: %w", err))
+				return
+			}
+		}
+		if ack != nil {
+			for i, code := range ack.Reasons {
+				if code >= packet.UnspecifiedError && i < n {
+					b.log.Error("the server refused a subscription; nothing comes down by this rule",
+						"filter", all[i].Topic, "reason", reason(code))
+				}
+			}
+		}
+		all = all[n:]
+	}
+	if len(stale) > 0 {
+		if _, err := client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: stale}); err != nil {
+			return // again at the next connection
+		}
+		c.upstream.remove(stale)
+		b.saveUpstream(c.upstream)
+	}
+}

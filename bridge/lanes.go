@@ -1,0 +1,72 @@
+package bridge
+
+import (
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+)
+
+// lanes is how many consumers a bridge has from birth, by priority.
+const lanes = 4
+
+// maxInFlight is the most a lane's window remembers, and so the most that may
+// be in flight.
+const maxInFlight = 1024
+
+// lane is one durable consumer and what of it is under way. Bridge.mu guards
+// it.
+type lane struct {
+	consumer *store.Consumer
+	window   *qos.Window
+
+	// next was taken from the window and could not be sent yet.
+	next    store.Delivery
+	hasNext bool
+
+	// hold: nothing is sent before this is durable, because it is the end of a
+	// message before it in the lane (a give-up is durable before any later
+	// message leaves).
+	hold  store.Receipt
+	armed store.Receipt // the hold that will wake the pump
+
+	// refused counts how often the cloud has refused a message for now. It has
+	// entries for messages in flight only.
+	refused map[uint64]refusal
+}
+
+// refusal is what is known of a message that the cloud did not take.
+type refusal struct {
+	times int
+	last  bool // its last sending was refused, so the next is a new one, without DUP
+}
+
+// laneOf is the lane whose range a packet identifier belongs to, nil for those
+// of SUBSCRIBE and UNSUBSCRIBE.
+func (b *Bridge) laneOf(id uint16) *lane {
+	for i := range b.lanes {
+		ids := store.LaneIDs(i)
+		if id >= ids.First && int(id) < int(ids.First)+int(ids.N) {
+			return &b.lanes[i]
+		}
+	}
+	return nil
+}
+
+// resumeLocked prepares the lanes for a server that has kept our session: what
+// is not finished goes again, in order, with the same identifiers.
+func (b *Bridge) resumeLocked() {
+	for i := range b.lanes {
+		b.lanes[i].hasNext = false
+		b.lanes[i].window.Resume()
+	}
+}
+
+// restartLocked prepares the lanes for a server that knows nothing of us: what
+// it had confirmed counts as delivered, the rest goes as new.
+func (b *Bridge) restartLocked() (after store.Receipt) {
+	for i := range b.lanes {
+		b.lanes[i].hasNext = false
+		clear(b.lanes[i].refused)
+		after = after.After(b.lanes[i].window.Restart())
+	}
+	return after
+}

@@ -1,0 +1,284 @@
+package bridge
+
+import (
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/qos"
+	"packetboat/broker/store"
+)
+
+// The way up, in the order in which the data meets it: the pump waits until
+// something may go out, lets the answers go whose time has come, fills up with
+// messages lane by lane, and writes it all with one system call.
+
+const (
+	// batch is how much the pump encodes before it writes.
+	batch = 64 << 10
+	// keepBuffer is the largest buffer kept between batches.
+	keepBuffer = 256 << 10
+	// giveUpsPerBatch bounds how long the lanes stay locked while thousands of
+	// expired messages are passed over.
+	giveUpsPerBatch = 256
+)
+
+// pump is the only writer of the link. It ends when the link does, after
+// writing what had gathered until then.
+func (c *conn) pump() {
+	defer close(c.link.flushed)
+	var buf []byte
+	for {
+		closed := c.link.isClosed()
+		var ended bool
+		buf, ended = c.link.take(buf[:0])
+		if !ended && !closed {
+			buf = c.fill(buf)
+		}
+		if len(buf) > 0 {
+			if c.link.write(buf) != nil {
+				return
+			}
+			c.finishQoS0()
+			if cap(buf) > keepBuffer {
+				buf = nil
+			}
+			continue
+		}
+		if closed {
+			return
+		}
+		select {
+		case <-c.link.kicks:
+		case <-c.link.closing:
+		}
+	}
+}
+
+// fill appends what may be sent now.
+func (c *conn) fill(dst []byte) []byte {
+	b := c.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	dst = c.answer(dst)
+	if !c.sending {
+		return dst
+	}
+	before := c.inFlightLocked()
+	for i := len(b.lanes) - 1; i >= 0 && len(dst) < batch; i-- {
+		dst = c.fillFrom(dst, i)
+	}
+	dst = c.answer(dst)
+	now := c.inFlightLocked()
+	if before == 0 && now > 0 {
+		c.progress = time.Now()
+	}
+	b.count.inFlight.Store(int64(now))
+	return dst
+}
+
+// answer appends the answers whose time has come, in their order: PUBACKs and
+// PUBRECs in the order of the PUBLISHes [MQTT-4.6.0-2] [MQTT-4.6.0-3], PUBRELs
+// in that of the PUBRECs [MQTT-4.6.0-4]. Bridge.mu is held.
+func (c *conn) answer(dst []byte) []byte {
+	for {
+		a, ok := c.answers.Pop(c.b.store.IsDurable)
+		if !ok {
+			break
+		}
+		dst = packet.AppendAck(dst, packet.V5, a.Type, a.ID, a.Code)
+	}
+	if after, waiting := c.answers.Waiting(); waiting {
+		c.wakeAfter(after, &c.armed)
+	}
+	return dst
+}
+
+// wakeAfter has the pump woken when r is durable. armed remembers that it was
+// asked for already.
+func (c *conn) wakeAfter(r store.Receipt, armed *store.Receipt) {
+	if r.IsZero() || r == *armed {
+		return
+	}
+	*armed = r
+	if !c.b.store.OnDurable(r, c.link.kick) {
+		c.link.kick()
+	}
+}
+
+// room is how many more messages of a lane may be in flight. An eighth of the
+// window is kept for the highest lane that the rules use, so that a backlog
+// below it never fills the window that a live message of it needs.
+func (c *conn) room(lane int) int {
+	most := c.limits.inFlight
+	if lane < c.b.rules.topLane() {
+		most -= most / 8
+	}
+	return most - c.inFlightLocked()
+}
+
+// inFlightLocked is what the server has not finished: what all lanes have
+// sent, and what it had confirmed on an earlier connection, for which only
+// PUBREL went out on this one.
+func (c *conn) inFlightLocked() int {
+	n := len(c.released)
+	for i := range c.b.lanes {
+		n += c.b.lanes[i].window.InFlight()
+	}
+	return n
+}
+
+// fillFrom appends messages of one lane, in order. Bridge.mu is held.
+func (c *conn) fillFrom(dst []byte, index int) []byte {
+	ln := &c.b.lanes[index]
+	for gaveUp := 0; len(dst) < batch; {
+		if !ln.hasNext {
+			if !c.pull(ln, index) {
+				return dst
+			}
+			ln.hasNext = true
+		}
+		d := &ln.next
+		if d.Released {
+			// PUBREL goes again, when the release is known to be on disk.
+			ln.hasNext = false
+			if after, known := ln.window.Pubrec(d.ID); known {
+				c.released[d.ID] = struct{}{}
+				c.answers.Push(after, qos.Answer{Type: packet.PUBREL, ID: d.ID})
+			}
+			continue
+		}
+		why := c.prepare(ln, d)
+		if why != 0 {
+			c.giveUp(ln, d.Seq, why, d.Topic)
+			ln.hasNext = false
+			if gaveUp++; gaveUp == giveUpsPerBatch {
+				c.link.kick()
+				return dst
+			}
+			continue
+		}
+		if !c.b.store.IsDurable(ln.hold) {
+			c.wakeAfter(ln.hold, &ln.armed)
+			return dst
+		}
+		ln.hasNext = false
+		dst = c.encode(dst, ln, d)
+	}
+	return dst
+}
+
+// pull takes the next message of a lane; without room, only one for which
+// PUBREL goes out.
+func (c *conn) pull(ln *lane, index int) bool {
+	if c.room(index) <= 0 {
+		return ln.consumer.TryReleased(&ln.next)
+	}
+	return ln.window.TryNext(&ln.next)
+}
+
+// prepare makes the PUBLISH of a delivery by the rules and the server's limits
+// of now, or says why it has to be given up.
+func (c *conn) prepare(ln *lane, d *store.Delivery) store.Reason {
+	to := c.up.route(d.Topic)
+	if to.rule == nil || to.topic == "" {
+		return store.Refused
+	}
+	p := &c.publish
+	*p = packet.Publish{
+		Topic: to.topic, Payload: d.Payload, Props: d.Props,
+		QoS: min(d.QoS, c.limits.qos), // [MQTT-3.2.2-11]
+		ID:  d.ID,
+		// [MQTT-3.2.2-14]
+		Retain: d.Retain && to.rule.retain && c.limits.retain,
+	}
+	p.Dup = d.Dup && p.QoS > 0
+	if r, ok := ln.refused[d.Seq]; ok && r.last {
+		p.Dup = false // the refusal ended the former exchange [MQTT-4.4.0-2]
+	}
+	if life, limited := lifetime(d, to.rule.maxAge); limited {
+		age := uint64(c.b.store.Age(d.Received) / time.Second)
+		switch {
+		case age < uint64(life):
+			p.Expiry = life - uint32(age) // [MQTT-3.3.2-6]
+		case d.Dup:
+			// What may have been sent has to be finished [MQTT-4.3.3-7]. 0 would
+			// be "never" to some servers.
+			p.Expiry = 1
+		default:
+			return store.Expired
+		}
+		p.HasExpiry = true
+	}
+	if c.limits.packet > 0 && packet.PublishSize(packet.V5, p) > c.limits.packet {
+		return store.TooLarge
+	}
+	return 0
+}
+
+// lifetime is the message's expiry interval, or the rule's limit if that is
+// shorter, in seconds from when it was received.
+func lifetime(d *store.Delivery, maxAge uint32) (life uint32, limited bool) {
+	switch {
+	case !d.HasExpiry:
+		return maxAge, maxAge > 0
+	case maxAge == 0:
+		return d.Expiry, true
+	}
+	return min(d.Expiry, maxAge), true
+}
+
+// encode appends the prepared PUBLISH.
+func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
+	p := &c.publish
+	if p.QoS == 0 {
+		p.ID = 0
+		c.unacked = append(c.unacked, unacked{ln, d.Seq, d.ID})
+	} else if r, ok := ln.refused[d.Seq]; ok {
+		r.last = false
+		ln.refused[d.Seq] = r
+	}
+	c.b.count.sent.Add(1)
+	if p.Dup {
+		c.b.count.resent.Add(1)
+	}
+	return packet.AppendPublish(dst, packet.V5, p)
+}
+
+// unacked is a message that went at QoS 0: it is finished when it is written.
+type unacked struct {
+	lane *lane
+	seq  uint64
+	id   uint16 // not 0 when the server made it QoS 0
+}
+
+func (c *conn) finishQoS0() {
+	if len(c.unacked) == 0 {
+		return
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	for _, u := range c.unacked {
+		if u.id != 0 {
+			u.lane.window.Puback(u.id)
+		} else {
+			u.lane.consumer.Done(u.seq)
+		}
+	}
+	c.unacked = c.unacked[:0]
+}
+
+// giveUp ends a message that will not be delivered. Bridge.mu is held.
+func (c *conn) giveUp(ln *lane, seq uint64, why store.Reason, topic string) {
+	delete(ln.refused, seq)
+	ln.hold = ln.hold.After(ln.window.GiveUp(seq, why))
+	c.b.count.gaveUp.Add(1)
+	switch why {
+	case store.Expired:
+		c.b.warn.expired.warn(c.b.log, "messages expired before they could be sent", "topic", topic)
+	case store.TooLarge:
+		c.b.warn.tooLarge.warn(c.b.log, "messages given up: larger than the server takes",
+			"topic", topic, "maximum_packet_size", c.limits.packet)
+	case store.Refused:
+		c.b.warn.noRule.warn(c.b.log, "messages given up: no rule takes them any more", "topic", topic)
+	}
+}

@@ -1,0 +1,117 @@
+package bridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"packetboat/broker/store"
+)
+
+// The session at the cloud is durable state of ours: packet identifiers that
+// the cloud remembers (QoS 2, both directions) mean something only together
+// with what our queue remembers. The record below says with whom.
+//
+//	Rule 1. A session is resumed (Clean Start 0) only where the record says
+//	that it was last live: same server, same client id. Anywhere else there may
+//	be an old session of ours that still holds identifiers; it would take new
+//	messages for repeats and swallow them. So CONNECT is clean once.
+//	Rule 2. The record is written after CONNACK, never before CONNECT: if it
+//	came first and the gateway died before the server had seen the clean
+//	CONNECT, the next life would resume that old session.
+//	Rule 3. Nothing is sent on a new session, and nothing from it is taken,
+//	before its record is durable: else the next life would clean it again, and
+//	QoS 2 messages of which the cloud held the identifiers would arrive twice.
+//	Rule 4. When the server has no session (Session Present 0, whatever the
+//	reason), identifiers of the old one are worthless: those received from it
+//	are forgotten, what was released counts as delivered, the rest is sent as
+//	new. These steps are staged in the log after the record (the log is durable
+//	in order), and nothing is sent or subscribed to before they are durable.
+//
+// A crash at any moment, and what the next life does:
+//
+//	before CONNECT is processed      the record is the old one. Nothing changed.
+//	between CONNACK and the record   the record is the old one (or none). If it names
+//	                                 another server, that session is as it was, because
+//	                                 nothing was finished by rule 4 without the record
+//	                                 being durable first. The one just made is empty; it
+//	                                 is cleaned again when its turn comes.
+//	record durable, rule 4 half      the new session is resumed. A PUBREL for what was
+//	done                             released in the old one is answered with "not found",
+//	                                 which finishes it. Unreleased go with DUP, which a
+//	                                 server that does not know the identifier takes as new.
+//	Session Present 0 on a resume,   the server's session is new, ours old: outgoing as in
+//	before the forgetting is         the line above. Incoming: the new session has no
+//	durable                          subscription yet (SUBSCRIBE waits, rule 4), so it holds
+//	                                 no message that an old identifier could swallow.
+//	any time later                   resumed, with Session Present 1: exactly once.
+//
+// Not covered: a server that subscribes clients by itself and sends QoS 2 in
+// the few milliseconds of the line before the last; and a data directory that
+// was restored from a backup, which only `bridge reset` can know about.
+type upstream struct {
+	Server     string `json:"server"` // host:port; "*" when the servers share their sessions
+	ClientID   string `json:"client_id"`
+	Generation uint64 `json:"generation"` // sessions begun
+
+	// Filters are what the session is subscribed to at most, so that what the
+	// rules no longer name can be unsubscribed.
+	Filters []string `json:"filters,omitempty"`
+}
+
+// SessionKey is the store's key of a bridge's record of its upstream session.
+// Deleting it makes the next connection start clean.
+func SessionKey(bridge string) string { return store.Key("upstream", bridge) }
+
+// sharedServers stands in the record for any of servers that are one cluster.
+const sharedServers = "*"
+
+// loadUpstream reads the record; without one, or with one that cannot be read,
+// it is empty and fits no server.
+func (b *Bridge) loadUpstream() upstream {
+	var u upstream
+	raw, ok := b.store.Get(SessionKey(b.cfg.Name))
+	if !ok {
+		return u
+	}
+	if err := json.Unmarshal(raw, &u); err != nil {
+		b.log.Warn("the record of the upstream session cannot be read; starting a new session", "error", err)
+		return upstream{}
+	}
+	return u
+}
+
+// saveUpstream stages the record.
+func (b *Bridge) saveUpstream(u upstream) store.Receipt {
+	raw, err := json.Marshal(u)
+	if err != nil { // strings and numbers always can
+		panic(fmt.Sprintf("encode the upstream session: %v", err))
+	}
+	return b.store.Set(SessionKey(b.cfg.Name), raw)
+}
+
+// fits reports whether the session may be resumed there.
+func (u *upstream) fits(server, clientID string) bool {
+	return u.Generation > 0 && u.Server == server && u.ClientID == clientID
+}
+
+// stale are the filters that the session may hold and the rules do not name.
+func (u *upstream) stale(r *rules) []string {
+	var stale []string
+	for _, f := range u.Filters {
+		if !slices.ContainsFunc(r.down, func(d downRule) bool { return d.subscribe == f }) {
+			stale = append(stale, f)
+		}
+	}
+	return stale
+}
+
+func (u *upstream) add(filter string) {
+	if !slices.Contains(u.Filters, filter) {
+		u.Filters = append(u.Filters, filter)
+	}
+}
+
+func (u *upstream) remove(filters []string) {
+	u.Filters = slices.DeleteFunc(u.Filters, func(f string) bool { return slices.Contains(filters, f) })
+}
