@@ -168,6 +168,18 @@ func (s *Store) Age(t Stamp) time.Duration {
 	return s.clocks.age(t)
 }
 
+// AgeKnown reports whether Age(t) is the age itself and not just a lower bound:
+// t is of this boot, or both clocks were synchronised.
+func (s *Store) AgeKnown(t Stamp) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.clocks.current()
+	if t.Boot == n || t.Boot == 0 || t.Boot > n {
+		return t.Boot == n
+	}
+	return s.clocks.boots[t.Boot-1].synced && s.clocks.boots[n-1].synced
+}
+
 // Wall returns the wall time of t; ok is false when the clock of that boot was
 // never known to be synchronised.
 func (s *Store) Wall(t Stamp) (w time.Time, ok bool) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"sort"
+	"time"
 
 	"packetboat/broker/store/wal"
 )
@@ -85,6 +86,7 @@ type Consumer struct {
 	lastSeg   wal.Pos // segment of the newest span
 	segSpans  int     // spans in it
 	ready     func()
+	inspect   func(*Delivery, time.Duration) Reason
 	wait      chan struct{} // one slot: Next
 	wakeAt    wal.Pos       // notify when this is durable; 0 = nothing to notify
 

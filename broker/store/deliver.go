@@ -47,10 +47,14 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			c.cursor++
 			continue
 		case c.isReleasedLocked(seq):
-			c.cursor++
 			if seq < c.relEnd {
+				c.cursor++
 				continue // handed out already
 			}
+			if !c.giveUpDurableLocked() {
+				return false
+			}
+			c.cursor++
 			c.fillReleased(d, seq)
 			return true
 		}
@@ -61,9 +65,13 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		if errors.Is(err, io.EOF) {
 			return false
 		}
-		if !found {
-			c.giveUpLocked(seq, Damaged)
-			continue
+		if why := c.verdictLocked(found, d, seq); why != 0 {
+			c.giveUpLocked(seq, why)
+			continue // the next ones may go the same way: one commit for all
+		}
+		if !c.giveUpDurableLocked() {
+			c.rd.next = 0
+			return false
 		}
 		d.Seq, d.ID = seq, 0
 		if d.QoS > 0 {
@@ -74,6 +82,34 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		c.cursor++
 		return true
 	}
+}
+
+// verdictLocked decides whether a message that was read is given up, and why.
+func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) Reason {
+	if !found {
+		return Damaged
+	}
+	age := c.s.clocks.age(d.Received)
+	maybeSent := d.QoS == 2 && seq < c.sentHigh // then it is delivered all the same [MQTT-4.3.3-7]
+	if d.HasExpiry && !maybeSent && age >= time.Duration(d.Expiry)*time.Second {
+		return Expired
+	}
+	if c.inspect != nil {
+		d.Dup = d.QoS > 0 && seq < c.sentHigh
+		return c.inspect(d, age)
+	}
+	return 0
+}
+
+// Inspect sets a function that TryNext asks about each message before handing
+// it out: a Reason gives the message up, 0 delivers it. age is that of the
+// message. A chain of messages that are given up costs one commit, where GiveUp
+// after each delivery would cost one each. It is called with the store's lock
+// held and must not call the store. An expiry interval is observed without it.
+func (c *Consumer) Inspect(f func(d *Delivery, age time.Duration) Reason) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.inspect = f
 }
 
 // TryReleased is TryNext for what is released only: after Rewind those come
@@ -125,8 +161,6 @@ func (c *Consumer) mayDeliverLocked() bool {
 	c.cursor = max(c.cursor, c.floor)
 	switch {
 	case c.removed, c.cursor >= c.next:
-		return false
-	case !c.giveUpDurableLocked():
 		return false
 	case c.cursor >= c.floor+windowSize:
 		return false
@@ -386,14 +420,4 @@ func (c *Consumer) Seq(id uint16) (seq uint64, released, ok bool) {
 		return 0, false, false // finished, or not handed out on this connection
 	}
 	return base, released, true
-}
-
-// Expired reports whether d may be given up as expired: its age exceeds its
-// expiry interval, and it is not a QoS 2 message that may have been sent
-// already, which is delivered all the same [MQTT-4.3.3-7].
-func (s *Store) Expired(d *Delivery) bool {
-	if !d.HasExpiry || d.Released || d.QoS == 2 && d.Dup {
-		return false
-	}
-	return s.Age(d.Received) >= time.Duration(d.Expiry)*time.Second
 }

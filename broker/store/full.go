@@ -205,5 +205,5 @@ func (s *Store) measureFree() int64 {
 	if s.opt.MinFree == 0 || s.dir == "" || unix.Statfs(s.dir, &st) != nil {
 		return 0
 	}
-	return int64(st.Bavail) * st.Bsize
+	return int64(st.Bavail) * int64(st.Bsize) // Bsize is an int32 on 32-bit ARM
 }

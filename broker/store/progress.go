@@ -92,7 +92,8 @@ func (c *Consumer) Release(seq uint64) Receipt {
 
 // GiveUp ends a message that will not be delivered. It is counted in the ledger
 // and told in a gap marker. Nothing later of this consumer is delivered before
-// that is durable.
+// that is durable. One that may have been sent at QoS 2 is abandoned: it comes
+// again as released, so that PUBREL ends what the peer may hold half open.
 func (c *Consumer) GiveUp(seq uint64, why Reason) Receipt {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -106,7 +107,7 @@ func (c *Consumer) giveUpLocked(seq uint64, why Reason) Receipt {
 	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq}
 	g.From = c.s.clocks.now()
 	g.To = g.From
-	g.Abandoned = (why == Damaged || why == Purged) && c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")
+	g.Abandoned = c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")
 	r := c.s.appendLocked(appendGap(c.s.scratch[:0], c.num, &g))
 	c.applyGapLocked(&g)
 	c.s.noteGapLocked(g)

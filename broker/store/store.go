@@ -29,7 +29,7 @@ var (
 type Options struct {
 	MaxSize        int64 // of everything in the directory, bytes; 0 = no bound
 	MinFree        int64 // of the file system, bytes; 0 = no bound
-	SegmentSize    int64 // 0 = 8 MiB
+	SegmentSize    int64 // 0 = 1/64 of MaxSize, within 256 KiB and 8 MiB
 	CommitInterval time.Duration
 	Clock          Clock        // nil = SystemClock
 	Log            *slog.Logger // nil = none
@@ -100,6 +100,9 @@ func Open(dir string, opt Options) (*Store, error) {
 	}
 	if opt.SegmentSize == 0 {
 		opt.SegmentSize = 8 << 20
+		if opt.MaxSize > 0 {
+			opt.SegmentSize = min(max(opt.MaxSize/64, 256<<10), 8<<20)
+		}
 	}
 	s := &Store{
 		opt: opt, fs: opt.FS, log: opt.Log,
