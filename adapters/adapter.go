@@ -67,8 +67,7 @@ type Disk interface {
 	Wait(ctx context.Context, r store.Receipt) error
 	IsDurable(r store.Receipt) bool
 	Age(t store.Stamp) time.Duration
-	Now() store.Stamp
-	Wall(t store.Stamp) (w time.Time, ok bool)
+	AgeKnown(t store.Stamp) bool
 }
 
 // Commands is a durable consumer of commands; *store.Consumer is one. Next is

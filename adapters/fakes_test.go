@@ -96,11 +96,11 @@ func (d *fakeDisk) Age(t store.Stamp) time.Duration {
 	return time.Since(d.start) - time.Duration(t.Up)*time.Microsecond
 }
 
-func (d *fakeDisk) Wall(store.Stamp) (time.Time, bool) { return time.Time{}, d.wall }
-
-func (d *fakeDisk) Now() store.Stamp {
+func (d *fakeDisk) now() store.Stamp {
 	return store.Stamp{Boot: max(1, d.boot), Up: uint64(time.Since(d.start) / time.Microsecond)}
 }
+
+func (d *fakeDisk) AgeKnown(t store.Stamp) bool { return t.Boot == max(1, d.boot) || d.wall }
 
 // fakeCommands is a consumer whose deliveries come from a channel.
 type fakeCommands struct {
@@ -126,7 +126,7 @@ func (f *fakeCommands) attach(filter string) (Commands, func(), error) {
 
 func (f *fakeCommands) send(topic, payload string, edit ...func(*store.Delivery)) uint64 {
 	f.seq++
-	d := store.Delivery{Seq: f.seq, Message: store.Message{Topic: topic, Payload: []byte(payload), Received: f.disk.Now()}}
+	d := store.Delivery{Seq: f.seq, Message: store.Message{Topic: topic, Payload: []byte(payload), Received: f.disk.now()}}
 	for _, e := range edit {
 		e(&d)
 	}

@@ -205,13 +205,7 @@ func (o *outbox) tooOld(cmd *command) bool {
 	if disk.Age(cmd.received) >= cmd.limit {
 		return true
 	}
-	now := disk.Now()
-	if cmd.received.Boot == now.Boot || cmd.received.IsZero() {
-		return false
-	}
-	_, then := disk.Wall(cmd.received)
-	_, today := disk.Wall(now)
-	return !then || !today
+	return !cmd.received.IsZero() && !disk.AgeKnown(cmd.received)
 }
 
 // expire ends waiting commands when their time comes.

@@ -134,7 +134,7 @@ func TestCommandsWaitForTheDeviceUntilTheyExpire(t *testing.T) {
 func TestACommandTooOldFromTheQueueIsNeverWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, withCommands("set"))
-		stamp := r.disk.Now()
+		stamp := r.disk.now()
 		time.Sleep(time.Hour)
 		d := r.connect("")
 		r.cmds.send("set", "stale", func(d *store.Delivery) { d.Received = stamp })

@@ -45,8 +45,7 @@ type disk struct{}
 func (disk) Wait(context.Context, store.Receipt) error { return nil }
 func (disk) IsDurable(store.Receipt) bool              { return true }
 func (disk) Age(store.Stamp) time.Duration             { return 0 }
-func (disk) Now() store.Stamp                          { return store.Stamp{} }
-func (disk) Wall(store.Stamp) (time.Time, bool)        { return time.Time{}, false }
+func (disk) AgeKnown(store.Stamp) bool                 { return true }
 
 type commands struct {
 	c    chan store.Delivery
