@@ -208,14 +208,19 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 	if s == nil && expiry > 0 && b.lasting >= b.opt.MaxSessions {
 		return store.Receipt{}, refusal(packet.QuotaExceeded, "too many persistent sessions")
 	}
+	var r store.Receipt
 	if s == nil {
 		s = b.newSessionLocked(p.ClientID)
+		// A former session of this name that a crash ended may have left
+		// identifiers in the store; a new session's are other messages.
+		r = b.store.Forget(s.origin, 0)
 	}
 	s.requested, s.expiry, s.owner = requested, expiry, c
-	var r store.Receipt
 	var err error
 	if expiry > 0 || s.consumer != nil {
-		if r, err = b.persistLocked(s); err != nil {
+		var saved store.Receipt
+		saved, err = b.persistLocked(s)
+		if r = r.After(saved); err != nil {
 			s.owner = nil
 			b.endLocked(s)
 			b.log.Error("session not saved", "client", s.id, "error", err)
