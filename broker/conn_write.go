@@ -169,9 +169,6 @@ func (c *conn) shutdown(code byte) {
 	}
 	c.closeLocked()
 	c.code = code
-	if code == packet.QuotaExceeded && o.buf != nil {
-		o.buf.b = o.buf.b[:0] // too slow to hear it all
-	}
 	if c.version == packet.V5 && o.said && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
 		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &packet.Disconnect{Code: code}))
 	}

@@ -62,6 +62,12 @@ func (c *conn) overflow() {
 	}
 	c.b.stats.cut.Add(1)
 	c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
+	o := &c.out
+	o.mu.Lock()
+	if o.buf != nil {
+		o.buf.b = o.buf.b[:0] // too slow to hear it all
+	}
+	o.mu.Unlock()
 	c.shutdown(packet.QuotaExceeded)
 }
 
