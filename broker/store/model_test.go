@@ -201,6 +201,20 @@ func (m *model) open(life int) {
 	}
 	m.checkKV()
 	m.checkIDs()
+	m.verify()
+}
+
+// verify compares the ledgers with the log that is on the disk.
+func (m *model) verify() {
+	v, err := m.s.Verify(nil)
+	if err != nil {
+		m.fail("verify: %v", err)
+	}
+	for i := range v.Ledgers {
+		if l := &v.Ledgers[i]; !l.Agrees() {
+			m.fail("%s: the log does not agree with the ledger: %+v", l.Consumer, *l)
+		}
+	}
 }
 
 // checkLag compares the ledger's counters with a recount from the state.
