@@ -210,6 +210,7 @@ func (c *cloud) connect(conn net.Conn, body, out []byte) (*cloudSession, []byte)
 	ack := packet.Connack{SessionPresent: s != nil && !p.CleanStart}
 	if c.onConnect != nil {
 		c.onConnect(&p, &ack)
+		s = c.sessions[p.ClientID]
 	}
 	if ack.Code < 0x80 && !ack.SessionPresent {
 		s = &cloudSession{held: map[uint16]bool{}, filters: map[string]packet.Filter{}, released: map[uint16]bool{}}
@@ -337,21 +338,4 @@ func (c *cloud) published(s *cloudSession, p *packet.Publish, out []byte) []byte
 		return packet.AppendAck(out, packet.V5, packet.PUBACK, p.ID, code)
 	}
 	return packet.AppendAck(out, packet.V5, packet.PUBREC, p.ID, code)
-}
-
-// send publishes to the client called id, which has a session.
-func (c *cloud) send(id string, p packet.Publish) {
-	c.mu.Lock()
-	s := c.sessions[id]
-	if p.QoS > 0 {
-		s.nextID++
-		p.ID = s.nextID
-		s.out = append(s.out, &p)
-	}
-	conn := s.conn
-	frame := packet.AppendPublish(nil, packet.V5, &p)
-	c.mu.Unlock()
-	if conn != nil {
-		_, _ = conn.Write(frame) // lost with the connection: sent again with the next
-	}
 }

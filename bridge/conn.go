@@ -218,13 +218,13 @@ func (c *conn) open() {
 	b := c.b
 	b.count.connects.Add(1)
 	b.log.Info("connected", "server", c.server, "new_session", c.clean, "in_flight_limit", c.limits.inFlight)
-	b.state.set(Online, c.server, time.Time{}, nil)
 	c.presence(online)
 	b.mu.Lock()
 	c.sending, c.progress = true, time.Now()
 	b.mu.Unlock()
 	b.live.attach(c)
 	c.link.kick()
+	b.state.set(Online, c.server, time.Time{}, nil)
 }
 
 // presence publishes on the status topic, at QoS 0: it needs no identifier,
@@ -266,6 +266,7 @@ func (c *conn) watch(done <-chan struct{}) {
 			if c.unpark() {
 				retry = time.After(retryParked)
 			}
+			c.link.kick() // the answers
 			continue
 		case <-timer.C:
 		}

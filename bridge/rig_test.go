@@ -24,6 +24,7 @@ import (
 type rig struct {
 	t      testing.TB
 	disk   *simdisk.Disk
+	gate   syncGate // of its syncs
 	cloud  *cloud
 	faults *faults
 	cfg    config.Bridge
@@ -41,6 +42,7 @@ type rig struct {
 // newRig makes a rig with the usual configuration; nothing runs yet.
 func newRig(t testing.TB, change func(*config.Bridge)) *rig {
 	r := &rig{t: t, disk: simdisk.New(), cloud: newCloud(), faults: newFaults(), log: &logBuffer{}}
+	r.disk.Fault = r.gate.fault
 	r.cfg = config.Bridge{
 		Name: "cloud", Servers: []string{"mqtt://cloud.test"}, ClientID: "gw1",
 		KeepAlive: 30 * time.Second, SessionExpiry: time.Hour,
@@ -240,11 +242,13 @@ func (l *logBuffer) String() string {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	// What paho leaves behind ends by itself, shortly after its client.
-	for range 100 {
-		if leaked() == "" {
-			break
+	late := time.After(2 * time.Second)
+	for done := false; !done && leaked() != ""; {
+		select {
+		case <-late:
+			done = true
+		case <-time.After(20 * time.Millisecond):
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	if s := leaked(); code == 0 && s != "" {
 		fmt.Printf("goroutines left:\n%s\n", s)

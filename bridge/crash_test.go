@@ -1,0 +1,126 @@
+package bridge
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"packetboat/broker/packet"
+	"packetboat/broker/store"
+)
+
+// Power cuts at random moments, with publishers that see receipts: what was
+// durable arrives exactly once and in order, what was not may.
+func TestQoS2IsExactlyOnceOverPowerCuts(t *testing.T) {
+	lives := 40
+	if testing.Short() {
+		lives = 10
+	}
+	r := newRig(t, nil)
+	rng := rand.New(rand.NewPCG(3, 4))
+	link := rand.New(rand.NewPCG(5, 6)) // used under the proxy's lock
+	n := 0
+	promised := map[string]bool{}
+	for range lives {
+		r.faults.set(func(bool, byte, []byte) verdict { // the link is no better
+			if link.IntN(200) == 0 {
+				return cutAfter
+			}
+			return pass
+		})
+		r.start()
+		r.run()
+		const batch = 40
+		receipts := make([]store.Receipt, 0, batch)
+		for range batch {
+			receipt, err := r.broker.Publish(&store.Message{Topic: "t", Payload: fmt.Append(nil, n), QoS: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			receipts = append(receipts, receipt)
+			n++
+		}
+		for range rng.IntN(30) { // some time passes
+			<-time.After(100 * time.Microsecond)
+		}
+		for i, receipt := range receipts {
+			if r.store.IsDurable(receipt) {
+				promised[fmt.Sprint(n-batch+i)] = true
+			}
+		}
+		r.crash(rng.Int64())
+	}
+	r.faults.set(nil)
+	r.start()
+	r.run()
+	r.awaitIdle()
+	got := r.cloud.payloads()
+	if f := firsts(got); len(f) != len(got) {
+		t.Errorf("%d of %d arrived twice", len(got)-len(f), len(got))
+	}
+	if !slices.IsSortedFunc(got, func(a, b string) int { return number(a) - number(b) }) {
+		t.Errorf("not in order: %v", got)
+	}
+	for _, s := range got {
+		delete(promised, s)
+	}
+	if len(promised) > 0 {
+		t.Errorf("%d promised messages are missing: %v", len(promised), promised)
+	}
+	t.Logf("%d of %d arrived", len(got), n)
+}
+
+func number(s string) int {
+	n := 0
+	_, _ = fmt.Sscan(s, &n)
+	return n
+}
+
+// The same downwards: the cloud sends commands at QoS 2, the gateway loses its
+// power again and again.
+func TestQoS2CommandsAreExactlyOnceOverPowerCuts(t *testing.T) {
+	lives := 25
+	if testing.Short() {
+		lives = 8
+	}
+	r := newRig(t, commands)
+	rng := rand.New(rand.NewPCG(5, 6))
+	var got []string
+	n := 0
+	for life := range lives {
+		r.start()
+		dev := r.device("cmd/#")
+		r.run()
+		if life == 0 {
+			r.cloud.await(t, "the subscription", func() bool { return len(r.cloud.subs) > 0 })
+		} else {
+			r.awaitState(Online)
+		}
+		for range 10 {
+			r.cloud.send("gw1", packet.Publish{Topic: "gw1/cmd/x", Payload: fmt.Append(nil, n), QoS: 2})
+			n++
+		}
+		for range rng.IntN(20) {
+			<-time.After(100 * time.Microsecond)
+		}
+		_ = dev // the device is away: what is queued for it is read at the end
+		r.crash(rng.Int64())
+	}
+	r.start()
+	dev := r.device("cmd/#")
+	r.run()
+	r.cloud.await(t, "the end of all exchanges", func() bool {
+		s := r.cloud.sessions["gw1"]
+		return s.conn != nil && len(s.out) == 0
+	})
+	var d store.Delivery
+	for dev.TryNext(&d) {
+		got = append(got, string(d.Payload))
+		dev.Done(d.Seq)
+	}
+	if !slices.Equal(got, numbers(0, n)) {
+		t.Errorf("got %d of %d commands: %v", len(got), n, got)
+	}
+}
