@@ -24,7 +24,7 @@ func endsPublish(x *qos.Answer) bool {
 }
 
 // answer sends an acknowledgement as soon as r is durable and everything
-// before it has left. Only the connection's reader calls it.
+// before it has left.
 func (c *conn) answer(r store.Receipt, typ byte, id uint16, code byte) {
 	o := &c.out
 	o.mu.Lock()

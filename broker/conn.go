@@ -55,6 +55,8 @@ type conn struct {
 	resume chan struct{} // one slot: answers have left
 	done   chan struct{} // closed when the reader has ended and the session is free
 	work   atomic.Uint32
+
+	flushed atomic.Int64 // when others last had something to flush, since Broker.started
 }
 
 func (b *Broker) newConn(nc net.Conn) *conn {

@@ -189,15 +189,13 @@ func (c *conn) pumpRoom() bool {
 	return false
 }
 
-// sendDurable appends one delivery of the durable window.
+// sendDurable appends one delivery of the durable window. The store has seen to
+// it that it has not expired [MQTT-3.3.2-5].
 func (c *conn) sendDurable(d *store.Delivery) {
 	o := &c.out
-	if d.Released { // [MQTT-4.3.3-6]
-		o.mu.Lock()
-		if !o.closed {
-			o.endLocked(packet.AppendAck(o.beginLocked(), c.version, packet.PUBREL, d.ID, packet.Success))
-		}
-		o.mu.Unlock()
+	if d.Released { // [MQTT-4.3.3-6]; the release may not be durable yet
+		r, _ := c.session.win.Pubrec(d.ID)
+		c.answer(r, packet.PUBREL, d.ID, packet.Success)
 		return
 	}
 	p := packet.Publish{
@@ -206,17 +204,13 @@ func (c *conn) sendDurable(d *store.Delivery) {
 	if c.version == packet.V5 {
 		p.Props, p.SubscriptionIDs = d.Props, d.SubscriptionIDs
 	}
-	if d.HasExpiry {
-		// [MQTT-3.3.2-5]; once begun it goes on [MQTT-4.3.3-7].
-		left, ok := remaining(d.Expiry, c.b.store.Age(d.Received))
-		if !ok && !d.Dup {
-			c.giveUp(d, store.Expired)
-			return
-		}
-		p.HasExpiry, p.Expiry = c.version == packet.V5, left // [MQTT-3.3.2-6]
+	if d.HasExpiry && c.version == packet.V5 { // [MQTT-3.3.2-6]
+		p.HasExpiry = true
+		p.Expiry, _ = remaining(d.Expiry, c.b.store.Age(d.Received))
 	}
 	if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket { // [MQTT-3.1.2-25]
-		c.giveUp(d, store.TooLarge)
+		c.session.win.GiveUp(d.Seq, store.TooLarge)
+		c.b.stats.tooLarge.Add(1)
 		return
 	}
 	o.mu.Lock()
@@ -228,10 +222,6 @@ func (c *conn) sendDurable(d *store.Delivery) {
 	if d.QoS == 0 {
 		c.session.consumer.Done(d.Seq)
 	}
-}
-
-func (c *conn) giveUp(d *store.Delivery, why store.Reason) {
-	c.session.win.GiveUp(d.Seq, why)
 }
 
 // remaining is what is left of an expiry interval, in seconds; ok is false

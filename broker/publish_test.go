@@ -369,7 +369,7 @@ func TestRetained(t *testing.T) {
 
 func TestMessageExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := rigPipes(t, Options{})
+		r := rigPipes(t, Options{MaxRetained: 2})
 		s := r.connect(packet.V5, "s", persistent)
 		s.subscribe(filter("t/#", 2))
 		s.disconnect(0)
@@ -390,6 +390,12 @@ func TestMessageExpiry(t *testing.T) {
 		}
 		q.ping()
 		s.ping()
+		// An expired one makes room for another.
+		p.publishAll(packet.Publish{Topic: "r", QoS: 1, ID: 1, Retain: true, Payload: []byte("x")})
+		p.publish(packet.Publish{Topic: "r2", QoS: 1, ID: 1, Retain: true, Payload: []byte("x")})
+		if code := p.wantAck(packet.PUBACK, 1); code != packet.QuotaExceeded {
+			t.Errorf("PUBACK %02x", code)
+		}
 		r.stop()
 	})
 }

@@ -68,7 +68,7 @@ func (r *router) stageRetained(res routed) routed {
 	defer t.mu.Unlock()
 	_, exists := t.tree.Get(m.Topic)
 	keep := exists || len(m.Payload) > 0
-	if keep && len(m.Payload) > 0 && !t.fitsLocked(m, &b.opt) {
+	if keep && len(m.Payload) > 0 && !t.fitsLocked(m, &b.opt) && !b.purgeRetainedLocked(m) {
 		if r.strict() {
 			res.err = errRetainedFull
 			return res
@@ -100,6 +100,28 @@ func (r *router) stageRetained(res routed) routed {
 		t.setLocked(kept)
 	}
 	return res
+}
+
+// purgeRetainedLocked removes the retained messages that have expired, and
+// reports whether m fits then.
+func (b *Broker) purgeRetainedLocked(m *Message) bool {
+	t := &b.retained
+	var over []*Message
+	t.tree.Match("#", func(_ string, old *Message) bool {
+		if b.expired(old) {
+			over = append(over, old)
+		}
+		return true
+	})
+	for _, old := range over {
+		removal := &Message{Topic: old.Topic, Retain: true}
+		if _, err := b.store.Publish(removal, nil); err != nil {
+			b.log.Warn("expired retained message not removed", "topic", old.Topic, "error", err)
+			continue
+		}
+		t.setLocked(removal)
+	}
+	return t.fitsLocked(m, &b.opt)
 }
 
 // strict: the publisher can be told that a message is not retained.

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 )
@@ -264,15 +266,25 @@ func (r *router) send(c *conn, qos byte, retain bool, ids []uint32, burst bool) 
 	}
 }
 
-// inlineFlush is up to how many outputs a reader writes itself at the end of
-// its round: waking a flusher costs more than a few writes.
-const inlineFlush = 4
+const (
+	// inlineFlush is up to how many outputs a reader writes itself at the end
+	// of its round: waking a flusher costs more than a few writes.
+	inlineFlush = 4
+	// flushPause is how soon after the last write the next one is left to a
+	// flusher: so many readers then have something for that connection that it
+	// pays to gather it.
+	flushPause = 100 * time.Microsecond
+)
 
 // flush sees to it that what was delivered is written.
 func (r *router) flush() {
+	if len(r.dirty) == 0 {
+		return
+	}
 	inline := len(r.dirty) <= inlineFlush
+	now := time.Since(r.b.started)
 	for i, c := range r.dirty {
-		if inline {
+		if inline && now-time.Duration(c.flushed.Swap(int64(now))) > flushPause {
 			c.flush()
 		} else {
 			r.b.flushers.push(c, workFlush)
