@@ -32,6 +32,10 @@ type span struct {
 	count uint32
 	bytes uint64
 	at    Stamp // receive time of the first
+
+	// rescued: they are rescue records. A frame may hold both these and later
+	// messages, so a reader of the span looks at one kind only.
+	rescued bool
 }
 
 func (sp *span) end() uint64 { return sp.first + uint64(sp.count) }
@@ -199,14 +203,14 @@ func (c *Consumer) addToSpan(seq uint64, p, frame wal.Pos, size int, at Stamp) {
 		c.lastSeg, c.segSpans = seg, 0
 	}
 	n := len(c.spans)
-	if n > 0 && c.segSpans > 0 && c.spans[n-1].end() == seq &&
+	if n > 0 && c.segSpans > 0 && c.spans[n-1].end() == seq && !c.spans[n-1].rescued &&
 		(p-c.lastPos <= spanGap || c.segSpans >= spansInSegment) {
 		c.spans[n-1].count++
 		c.spans[n-1].bytes += uint64(size)
 		return
 	}
 	c.segSpans++
-	c.spans = append(c.spans, span{frame, seq, 1, uint64(size), at})
+	c.spans = append(c.spans, span{pos: frame, first: seq, count: 1, bytes: uint64(size), at: at})
 }
 
 func (c *Consumer) skipAt(seq uint64) (skipped, bool) {

@@ -13,14 +13,15 @@ import (
 // reader is where a consumer reads the log: the rest of a frame, in memory of
 // its own. Used only when the newest records in memory do not have the message.
 type reader struct {
-	rec  []byte // the record being delivered
-	buf  []byte // a frame
-	recs []byte // the rest of it
-	off  wal.Pos
-	next wal.Pos // of the next frame; 0 = not reading
-	span uint64  // first seq of the span being read
-	seq  uint64  // all below were passed
-	ids  []uint32
+	rec     []byte // the record being delivered
+	buf     []byte // a frame
+	recs    []byte // the rest of it
+	off     wal.Pos
+	next    wal.Pos // of the next frame; 0 = not reading
+	span    uint64  // first seq of the span being read
+	rescued bool    // its kind
+	seq     uint64  // all below were passed
+	ids     []uint32
 }
 
 // TryNext fills d with the next message to deliver, in order, and moves on. It
@@ -204,10 +205,10 @@ func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
 		return false, nil
 	}
 	r, sp := &c.rd, &c.spans[i]
-	if r.next == 0 || r.seq > seq || r.span != sp.first && r.next != sp.pos {
+	if r.next == 0 || r.seq > seq || r.span != sp.first && r.next != sp.pos || r.rescued != sp.rescued {
 		r.next, r.recs = sp.pos, nil
 	}
-	r.span = sp.first
+	r.span, r.rescued = sp.first, sp.rescued
 	for {
 		for len(r.recs) > 0 {
 			rec, rest, err := wal.NextRecord(r.recs)
@@ -217,8 +218,8 @@ func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
 			}
 			at := r.off
 			r.off += wal.Pos(len(r.recs) - len(rest))
-			got, hit := c.seqIn(rec)
-			if hit && got > seq {
+			got, hit := c.seqIn(rec, r.rescued)
+			if hit && got > seq && !r.rescued { // rescue records are in no order
 				r.seq = seq + 1
 				r.off = at
 				return false, nil
@@ -267,14 +268,18 @@ func (c *Consumer) readFrame() error {
 
 const frameHead = 24 // of the log's frames
 
-// seqIn returns the seq under which rec is for c.
-func (c *Consumer) seqIn(rec []byte) (uint64, bool) {
-	if len(rec) < 2 || rec[0] != recMessage && rec[0] != recRescue {
+// seqIn returns the seq under which rec, a message or a rescue, is for c.
+func (c *Consumer) seqIn(rec []byte, rescued bool) (uint64, bool) {
+	want := byte(recMessage)
+	if rescued {
+		want = recRescue
+	}
+	if len(rec) < 2 || rec[0] != want {
 		return 0, false
 	}
 	r := messageRecord{}
 	cur := cursor{b: rec[2:]}
-	if rec[0] == recRescue {
+	if rescued {
 		cur.uvarint()
 	}
 	r.n = cur.uvarint()

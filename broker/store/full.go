@@ -14,9 +14,9 @@ import (
 func (s *Store) freeSegments() {
 	s.mu.Lock()
 	s.diskFree = s.measureFree()
-	if len(s.snap.kept) == 0 {
+	if len(s.snap.kept) == 0 || s.unpinned >= s.wal.Durable() {
 		s.mu.Unlock()
-		return
+		return // what a crash would bring back has to be there then
 	}
 	older := s.snap.kept[len(s.snap.kept)-1]
 	segs := s.wal.Segments()
@@ -131,21 +131,21 @@ func (s *Store) dropOldestLocked() int64 {
 	return 0
 }
 
-// dropSegmentLocked ends the messages of c that stand in [lo, hi) of the log.
-// What may have been sent at QoS 2 is abandoned: PUBREL goes out for it.
+// dropSegmentLocked ends the messages of c that stand in [lo, hi) of the log,
+// but for those that may be in flight: these are rescued, so that the peer's
+// answer still finds them.
 func (c *Consumer) dropSegmentLocked(lo, hi wal.Pos) {
-	for i := 0; i < len(c.spans); i++ {
-		sp := &c.spans[i]
+	for _, sp := range append([]span(nil), c.spans...) {
 		if sp.pos < lo || sp.pos >= hi {
 			continue
 		}
 		first, end := max(sp.first, c.floor), sp.end()
-		if c.qos2 && first < min(end, c.sentHigh) {
-			c.dropLocked(sp, first, min(end, c.sentHigh), true)
-			first = min(end, c.sentHigh)
+		if high := min(end, c.maybeSentLocked()); first < high {
+			c.rescueLocked(sp, first, high)
+			first = high
 		}
 		if first < end {
-			c.dropLocked(sp, first, end, false)
+			c.dropLocked(&sp, first, end, false)
 		}
 	}
 	kept := c.spans[:0]
@@ -154,7 +154,23 @@ func (c *Consumer) dropSegmentLocked(lo, hi wal.Pos) {
 			kept = append(kept, sp)
 		}
 	}
+	if len(kept) == len(c.spans) {
+		return
+	}
 	c.spans = kept
+	// What is finished there has to be so durably before the segment goes: the
+	// record joins the open frame.
+	c.urgentLocked()
+	c.s.unpinned = max(c.s.unpinned, c.s.wal.OpenFrame())
+}
+
+// maybeSentLocked is the seq below which messages may be in flight, or may have
+// been at QoS 2 in a former life.
+func (c *Consumer) maybeSentLocked() uint64 {
+	if c.qos2 {
+		return max(c.cursor, c.sentHigh)
+	}
+	return c.cursor
 }
 
 func (c *Consumer) dropLocked(sp *span, first, end uint64, abandoned bool) {
@@ -167,36 +183,8 @@ func (c *Consumer) dropLocked(sp *span, first, end uint64, abandoned bool) {
 	}
 	r := c.s.appendLocked(appendGap(nil, c.num, &g))
 	c.barrier = wal.Pos(r.pos)
+	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
 	c.s.noteGapLocked(g)
-}
-
-// moveLocked takes note that the message of seq stands in the frame at frame
-// now: it was rescued from a segment that had to go.
-func (c *Consumer) moveLocked(seq uint64, frame wal.Pos, size int, at Stamp) {
-	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
-	moved := span{frame, seq, 1, uint64(size), at}
-	if i < 0 || seq >= c.spans[i].end() {
-		c.insertSpanLocked(i+1, moved)
-		return
-	}
-	old := c.spans[i]
-	mean := old.bytes / uint64(old.count)
-	c.spans[i].count = uint32(seq - old.first)
-	c.spans[i].bytes = mean * uint64(c.spans[i].count)
-	after := span{old.pos, seq + 1, uint32(old.end() - seq - 1), mean * (old.end() - seq - 1), old.at}
-	c.insertSpanLocked(i+1, moved)
-	if after.count > 0 {
-		c.insertSpanLocked(i+2, after)
-	}
-	if c.spans[i].count == 0 {
-		c.spans = append(c.spans[:i], c.spans[i+1:]...)
-	}
-}
-
-func (c *Consumer) insertSpanLocked(i int, sp span) {
-	c.spans = append(c.spans, span{})
-	copy(c.spans[i+1:], c.spans[i:])
-	c.spans[i] = sp
 }
 
 // measureFree returns the free bytes of the file system, 0 if unknown.

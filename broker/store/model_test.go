@@ -44,6 +44,8 @@ type sent struct {
 	maybeRel bool // the release was not durable when the life ended: both may come
 	seen     bool // delivered at least once
 	seq      uint64
+	place    uint64 // its seq, as given at publish
+	dropped  bool   // to make room, durably or not
 	gaveUp   Receipt
 	gone     bool // given up, durably
 }
@@ -284,6 +286,8 @@ func (m *model) step() {
 			m.giveUp(name, c)
 		case 3:
 			m.mayCrash(m.s.freeSegments)
+		case 4:
+			m.dropOldest()
 		}
 	case 11:
 		m.forget()
@@ -315,13 +319,17 @@ func (m *model) publish() {
 	if len(to) == 0 {
 		return
 	}
+	places := make([]uint64, len(to))
+	for i, t := range to {
+		places[i] = t.Consumer.next
+	}
 	r, err := m.s.Publish(msg, to)
 	if err != nil {
 		m.fail("publish: %v", err)
 	}
 	m.logf("publish %d to %d, id %d", m.n, len(to), msg.PacketID)
-	for _, t := range to {
-		m.list[t.Consumer.name] = append(m.list[t.Consumer.name], &sent{n: m.n, receipt: r})
+	for i, t := range to {
+		m.list[t.Consumer.name] = append(m.list[t.Consumer.name], &sent{n: m.n, receipt: r, place: places[i]})
 	}
 	if msg.PacketID != 0 {
 		m.ids[msg.PacketID] = idState{held: true, r: r}
@@ -372,6 +380,35 @@ func (m *model) snapshot() {
 		}
 	})
 	m.logf("snapshot at %x", st.pos)
+}
+
+// dropOldest makes room as a full queue does. What was handed out in this life
+// must stay; the rest of the oldest segment may go.
+func (m *model) dropOldest() {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	before := map[*sent]bool{}
+	each := func(f func(c *Consumer, x *sent)) {
+		for _, name := range m.names {
+			for _, x := range m.list[name] {
+				f(m.s.byName[name], x)
+			}
+		}
+	}
+	each(func(c *Consumer, x *sent) { before[x] = c.isDoneLocked(x.place) })
+	m.logf("drop oldest of %+v; spans %+v", m.s.wal.Segments(), m.s.byName[m.names[2]].spans)
+	m.s.dropOldestLocked()
+	m.logf("... spans %+v", m.s.byName[m.names[2]].spans)
+	each(func(c *Consumer, x *sent) {
+		if before[x] || !c.isDoneLocked(x.place) || x.finished {
+			return
+		}
+		if x.place < c.cursor {
+			m.fail("%s: message %d is in flight and was dropped", c.name, x.n)
+		}
+		m.logf("%s: %d dropped", c.name, x.n)
+		x.dropped = true
+	})
 }
 
 func (m *model) find(name string, n uint64) *sent {
@@ -428,7 +465,7 @@ func (m *model) check(name string, d *Delivery) *sent {
 		if y == x {
 			break
 		}
-		if !y.seen && y.durable && !y.finished {
+		if !y.seen && y.durable && !y.finished && !y.dropped {
 			m.fail("%s: message %d overtakes %d", name, n, y.n)
 		}
 	}
@@ -536,7 +573,7 @@ func (m *model) drain() {
 			c.Done(d.Seq)
 		}
 		for _, x := range m.list[name] {
-			if x.durable && !x.finished && !x.released && !x.maybeRel && !got[x.n] {
+			if x.durable && !x.finished && !x.released && !x.maybeRel && !x.dropped && !got[x.n] {
 				m.fail("%s: message %d was acknowledged and is lost", name, x.n)
 			}
 		}

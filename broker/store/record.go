@@ -296,8 +296,12 @@ func appendTable(dst []byte, c *Consumer) []byte {
 }
 
 func appendSpan(dst []byte, num uint32, sp *span) []byte {
+	flags := uint64(0)
+	if sp.rescued {
+		flags = 1
+	}
 	return appendUvarints(append(dst, recSpan), uint64(num), uint64(sp.pos), sp.first, uint64(sp.count), sp.bytes,
-		uint64(sp.at.Boot), sp.at.Up)
+		uint64(sp.at.Boot), sp.at.Up, flags)
 }
 
 func appendSkip(dst []byte, num uint32, r skipped) []byte {

@@ -191,7 +191,9 @@ func (r *recovery) applySnapshot(rec []byte) error {
 		return r.state(&c)
 	case recSpan:
 		if con := s.consumers[uint32(c.uvarint())]; con != nil {
-			con.spans = append(con.spans, span{wal.Pos(c.uvarint()), c.uvarint(), uint32(c.uvarint()), c.uvarint(), c.stamp()})
+			sp := span{pos: wal.Pos(c.uvarint()), first: c.uvarint(), count: uint32(c.uvarint()), bytes: c.uvarint(), at: c.stamp()}
+			sp.rescued = c.uvarint()&1 != 0
+			con.spans = append(con.spans, sp)
 		}
 	case recReceived:
 		if o := s.originNum[uint32(c.uvarint())]; o != nil {

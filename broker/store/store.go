@@ -77,7 +77,8 @@ type Store struct {
 	diskFree int64  // of the file system, as last measured
 	credit   int64  // bytes that may be staged before the bounds are looked at again
 	full     bool
-	idShift  uint64 // 0 but in the test without the rule id_from_seq
+	unpinned wal.Pos // of the newest record that made a segment free to go
+	idShift  uint64  // 0 but in the test without the rule id_from_seq
 	accepted uint64
 }
 

@@ -173,7 +173,7 @@ func (c *Consumer) check(found *seqSet) LedgerCheck {
 		if c.isDoneLocked(seq) {
 			continue
 		}
-		if found != nil && found.has(seq) {
+		if c.isReleasedLocked(seq) || found != nil && found.has(seq) { // of a released one only PUBREL is left
 			l.Found++
 			continue
 		}
