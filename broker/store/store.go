@@ -41,6 +41,9 @@ type Options struct {
 	WithoutRule string
 }
 
+// hangLimit is how long a write may take before the disk counts as failed.
+const hangLimit = 30 * time.Second
+
 const maxStaged = 8 << 20 // beyond that, publishers wait for the next commit
 
 // Store is the open disk queue. See the package comment.
@@ -191,6 +194,7 @@ func (s *Store) keep(ctx context.Context) {
 		if n%10 == 0 {
 			s.checkClock()
 		}
+		s.wal.CheckHang(hangLimit)
 		s.mu.Lock()
 		idle := s.idleProgressLocked()
 		s.mu.Unlock()

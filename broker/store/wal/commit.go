@@ -86,6 +86,8 @@ func (l *Log) nextFrame() *frameBuf {
 // fails, again and again with backoff if that fails too. Until then f and all
 // that is staged behind it wait, and nobody is answered.
 func (l *Log) commitFrame(ctx context.Context, f *frameBuf) error {
+	l.writing.Store(int64(max(time.Since(l.opened), 1)))
+	defer l.writing.Store(0)
 	err := l.writeFrame(f)
 	backoff := time.Second
 	for attempt := 0; err != nil; attempt++ {
@@ -106,6 +108,19 @@ func (l *Log) commitFrame(ctx context.Context, f *frameBuf) error {
 	l.setFailed(nil)
 	l.finish(f)
 	return nil
+}
+
+// CheckHang marks the log as failed when a commit has been hanging for longer
+// than limit: a card that answers nothing is no better than one that answers
+// with an error. It is well again when the commit succeeds.
+func (l *Log) CheckHang(limit time.Duration) {
+	start := l.writing.Load()
+	if start == 0 || l.Failed() != nil {
+		return
+	}
+	if d := time.Since(l.opened) - time.Duration(start); d > limit {
+		l.setFailed(fmt.Errorf("a write has been hanging for %v", d.Round(time.Second)))
+	}
 }
 
 // retire gives up the current file after an error: it is never written or

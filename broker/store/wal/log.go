@@ -122,6 +122,8 @@ type Log struct {
 
 	durable atomic.Uint64
 	staged  atomic.Int64 // bytes not durable yet
+	writing atomic.Int64 // since when a commit runs, ns since opened; 0 = none does
+	opened  time.Time
 	wake    chan struct{}
 
 	mu      sync.Mutex // guards what follows

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sort"
 	"strings"
+	"time"
 )
 
 func leUint32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
@@ -43,7 +44,7 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 	if opt.SegmentSize == 0 {
 		opt.SegmentSize = defaultSegment
 	}
-	l := &Log{opt: opt, fs: opt.FS, log: opt.Log, wake: make(chan struct{}, 1), handles: map[string]*handle{}}
+	l := &Log{opened: time.Now(), opt: opt, fs: opt.FS, log: opt.Log, wake: make(chan struct{}, 1), handles: map[string]*handle{}}
 	if err := l.list(); err != nil {
 		return nil, err
 	}
