@@ -50,7 +50,7 @@ type conn struct {
 	onDurable  func()
 
 	out    output
-	code   byte          // of the shutdown, guarded by out.mu until stop is closed
+	code   byte          // of the shutdown, constant once stop is closed
 	stop   chan struct{} // closed when nothing is appended any more
 	resume chan struct{} // one slot: answers have left
 	done   chan struct{} // closed when the reader has ended and the session is free
@@ -108,6 +108,8 @@ func (c *conn) logEnd(err error) {
 	}
 	var bad *packet.Error
 	switch {
+	case errors.Is(err, errClosed) && !c.goodbye:
+		c.log.Info("connection closed", "client", id, "remote", c.remote, "code", c.code)
 	case c.goodbye, errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		c.log.Debug("connection ended", "client", id, "remote", c.remote)
 	case errors.As(err, &bad):

@@ -167,9 +167,9 @@ func (c *conn) shutdown(code byte) {
 		o.mu.Unlock()
 		return
 	}
-	c.closeLocked()
 	c.code = code
-	if c.version == packet.V5 && o.said && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
+	c.closeLocked()
+	if o.said && c.version == packet.V5 && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
 		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &packet.Disconnect{Code: code}))
 	}
 	o.mu.Unlock()
