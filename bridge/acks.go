@@ -124,9 +124,8 @@ func (c *conn) refusedLocked(ln *lane, id uint16, code byte) {
 		return
 	}
 	delete(ln.refused, seq)
-	ln.hold = ln.hold.After(ln.window.GiveUp(seq, store.Refused))
-	c.b.count.gaveUp.Add(1)
-	c.b.warn.refused.warn(c.b.log, "the server refused messages for good; they are given up",
+	ln.window.GiveUp(seq, store.Refused)
+	c.b.warn.refused.warn(c.b.log, 1, "the server refused messages for good; they are given up",
 		"reason", reason(code), "attempts", r.times, "packet_id", id, "remedy", messageRemedy(code))
 }
 

@@ -38,8 +38,11 @@ type conn struct {
 
 	// The pump's own.
 	up      router
+	next    store.Delivery
 	publish packet.Publish
 	unacked []unacked
+
+	noRule, expired, tooLarge given
 
 	in             inbound
 	receiveMaximum uint16
@@ -62,6 +65,7 @@ func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, 
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
 		defer b.lanes[i].consumer.OnReady(nil)
+		defer b.lanes[i].consumer.Inspect(nil)
 	}
 	pumping := make(chan struct{})
 	go func() {
@@ -220,6 +224,7 @@ func (c *conn) open() {
 	b.log.Info("connected", "server", c.server, "new_session", c.clean, "in_flight_limit", c.limits.inFlight)
 	c.presence(online)
 	b.mu.Lock()
+	c.inspect()
 	c.sending, c.progress = true, time.Now()
 	b.mu.Unlock()
 	b.live.attach(c)

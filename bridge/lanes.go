@@ -18,16 +18,6 @@ type lane struct {
 	consumer *store.Consumer
 	window   *qos.Window
 
-	// next was taken from the window and could not be sent yet.
-	next    store.Delivery
-	hasNext bool
-
-	// hold: nothing is sent before this is durable, because it is the end of a
-	// message before it in the lane (a give-up is durable before any later
-	// message leaves).
-	hold  store.Receipt
-	armed store.Receipt // the hold that will wake the pump
-
 	// refused counts how often the cloud has refused a message for now. It has
 	// entries for messages in flight only.
 	refused map[uint64]refusal
@@ -55,7 +45,6 @@ func (b *Bridge) laneOf(id uint16) *lane {
 // is not finished goes again, in order, with the same identifiers.
 func (b *Bridge) resumeLocked() {
 	for i := range b.lanes {
-		b.lanes[i].hasNext = false
 		b.lanes[i].window.Resume()
 	}
 }
@@ -64,7 +53,6 @@ func (b *Bridge) resumeLocked() {
 // it had confirmed counts as delivered, the rest goes as new.
 func (b *Bridge) restartLocked() (after store.Receipt) {
 	for i := range b.lanes {
-		b.lanes[i].hasNext = false
 		clear(b.lanes[i].refused)
 		after = after.After(b.lanes[i].window.Restart())
 	}

@@ -47,7 +47,7 @@ func (c *conn) received(p *packets.Publish) {
 	}
 	if p.QoS == 0 {
 		if _, err := c.b.publish(m); err != nil {
-			c.b.warn.downLost.warn(c.b.log, "QoS 0 messages from the cloud were not taken", "topic", m.Topic, "error", err)
+			c.b.warn.downLost.warn(c.b.log, 1, "QoS 0 messages from the cloud were not taken", "topic", m.Topic, "error", err)
 		}
 		return
 	}
@@ -75,7 +75,7 @@ func (c *conn) local(p *packets.Publish) *store.Message {
 	rule, topic := c.b.rules.local(p.Topic)
 	if topic == "" {
 		c.b.count.unmatched.Add(1)
-		c.b.warn.unmatched.warn(c.b.log, "messages from the cloud that no down rule takes were dropped", "topic", p.Topic)
+		c.b.warn.unmatched.warn(c.b.log, 1, "messages from the cloud that no down rule takes were dropped", "topic", p.Topic)
 		return nil
 	}
 	m := &store.Message{
@@ -123,10 +123,10 @@ func (c *conn) publishLocked(m *store.Message) bool {
 	switch {
 	case errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrFailed):
 		m.PacketID = id
-		c.b.warn.parked.warn(c.b.log, "the local queue takes nothing; messages from the cloud wait unanswered", "error", err)
+		c.b.warn.parked.warn(c.b.log, 1, "the local queue takes nothing; messages from the cloud wait unanswered", "error", err)
 		return false
 	case err != nil:
-		c.b.warn.downLost.warn(c.b.log, "messages from the cloud were not taken and are lost", "topic", m.Topic, "error", err)
+		c.b.warn.downLost.warn(c.b.log, 1, "messages from the cloud were not taken and are lost", "topic", m.Topic, "error", err)
 	}
 	c.answerPublish(m.QoS, id, receipt)
 	return true

@@ -17,9 +17,6 @@ const (
 	batch = 64 << 10
 	// keepBuffer is the largest buffer kept between batches.
 	keepBuffer = 256 << 10
-	// giveUpsPerBatch bounds how long the lanes stay locked while thousands of
-	// expired messages are passed over.
-	giveUpsPerBatch = 256
 )
 
 // pump is the only writer of the link. It ends when the link does, after
@@ -63,6 +60,7 @@ func (c *conn) fill(dst []byte) []byte {
 	if !c.sending {
 		return dst
 	}
+	defer c.tellGivenUp()
 	before := c.inFlightLocked()
 	for i := len(b.lanes) - 1; i >= 0 && len(dst) < batch; i-- {
 		dst = c.fillFrom(dst, i)
@@ -130,87 +128,73 @@ func (c *conn) inFlightLocked() int {
 // fillFrom appends messages of one lane, in order. Bridge.mu is held.
 func (c *conn) fillFrom(dst []byte, index int) []byte {
 	ln := &c.b.lanes[index]
-	for gaveUp := 0; len(dst) < batch; {
-		if !ln.hasNext {
-			if !c.pull(ln, index) {
+	d := &c.next
+	for len(dst) < batch {
+		if c.room(index) <= 0 {
+			if !ln.consumer.TryReleased(d) { // PUBREL needs no room
 				return dst
 			}
-			ln.hasNext = true
-		}
-		d := &ln.next
-		if d.Released {
-			// PUBREL goes again, when the release is known to be on disk.
-			ln.hasNext = false
-			if after, known := ln.window.Pubrec(d.ID); known {
-				c.released[d.ID] = struct{}{}
-				c.answers.Push(after, qos.Answer{Type: packet.PUBREL, ID: d.ID})
-			}
-			continue
-		}
-		why := c.prepare(ln, d)
-		if why != 0 {
-			c.giveUp(ln, d.Seq, why, d.Topic)
-			ln.hasNext = false
-			if gaveUp++; gaveUp == giveUpsPerBatch {
-				c.link.kick()
-				return dst
-			}
-			continue
-		}
-		if !c.b.store.IsDurable(ln.hold) {
-			c.wakeAfter(ln.hold, &ln.armed)
+		} else if !ln.window.TryNext(d) {
 			return dst
 		}
-		ln.hasNext = false
-		dst = c.encode(dst, ln, d)
+		if !d.Released {
+			dst = c.encode(dst, ln, d)
+			continue
+		}
+		// PUBREL goes again, when the release is known to be on disk.
+		if after, known := ln.window.Pubrec(d.ID); known {
+			c.released[d.ID] = struct{}{}
+			c.answers.Push(after, qos.Answer{Type: packet.PUBREL, ID: d.ID})
+		}
 	}
 	return dst
 }
 
-// pull takes the next message of a lane; without room, only one for which
-// PUBREL goes out.
-func (c *conn) pull(ln *lane, index int) bool {
-	if c.room(index) <= 0 {
-		return ln.consumer.TryReleased(&ln.next)
+// inspect has the store ask about each message that it is going to hand out:
+// what cannot be sent is given up there, thousands with one commit. Nothing
+// that follows is handed out before that is durable.
+func (c *conn) inspect() {
+	for i := range c.b.lanes {
+		c.b.lanes[i].consumer.Inspect(c.prepare)
 	}
-	return ln.window.TryNext(&ln.next)
 }
 
 // prepare makes the PUBLISH of a delivery by the rules and the server's limits
-// of now, or says why it has to be given up.
-func (c *conn) prepare(ln *lane, d *store.Delivery) store.Reason {
+// of now, or says why it has to be given up. It runs within TryNext, for the
+// delivery that TryNext returns last of all.
+func (c *conn) prepare(d *store.Delivery, age time.Duration) store.Reason {
 	to := c.up.route(d.Topic)
 	if to.rule == nil || to.topic == "" {
+		c.noRule.note(d.Topic)
 		return store.Refused
 	}
 	p := &c.publish
 	*p = packet.Publish{
 		Topic: to.topic, Payload: d.Payload, Props: d.Props,
 		QoS: min(d.QoS, c.limits.qos), // [MQTT-3.2.2-11]
-		ID:  d.ID,
 		// [MQTT-3.2.2-14]
 		Retain: d.Retain && to.rule.retain && c.limits.retain,
 	}
-	p.Dup = d.Dup && p.QoS > 0
-	if r, ok := ln.refused[d.Seq]; ok && r.last {
-		p.Dup = false // the refusal ended the former exchange [MQTT-4.4.0-2]
-	}
 	if life, limited := lifetime(d, to.rule.maxAge); limited {
-		age := uint64(c.b.store.Age(d.Received) / time.Second)
-		switch {
+		p.HasExpiry = true
+		switch age := uint64(age / time.Second); {
 		case age < uint64(life):
 			p.Expiry = life - uint32(age) // [MQTT-3.3.2-6]
-		case d.Dup:
+		case d.QoS == 2 && d.Dup:
 			// What may have been sent has to be finished [MQTT-4.3.3-7]. 0 would
 			// be "never" to some servers.
 			p.Expiry = 1
 		default:
+			c.expired.note(d.Topic)
 			return store.Expired
 		}
-		p.HasExpiry = true
 	}
-	if c.limits.packet > 0 && packet.PublishSize(packet.V5, p) > c.limits.packet {
-		return store.TooLarge
+	if c.limits.packet > 0 {
+		p.ID = maxInFlight // any: as long as the right one
+		if packet.PublishSize(packet.V5, p) > c.limits.packet {
+			c.tooLarge.note(d.Topic)
+			return store.TooLarge
+		}
 	}
 	return 0
 }
@@ -230,12 +214,15 @@ func lifetime(d *store.Delivery, maxAge uint32) (life uint32, limited bool) {
 // encode appends the prepared PUBLISH.
 func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
 	p := &c.publish
-	if p.QoS == 0 {
-		p.ID = 0
-		c.unacked = append(c.unacked, unacked{ln, d.Seq, d.ID})
-	} else if r, ok := ln.refused[d.Seq]; ok {
+	p.ID, p.Dup = d.ID, d.Dup
+	if r, ok := ln.refused[d.Seq]; ok && r.last {
+		p.Dup = false // the refusal ended the former exchange [MQTT-4.4.0-2]
 		r.last = false
 		ln.refused[d.Seq] = r
+	}
+	if p.QoS == 0 {
+		p.ID, p.Dup = 0, false
+		c.unacked = append(c.unacked, unacked{ln, d.Seq, d.ID})
 	}
 	c.b.count.sent.Add(1)
 	if p.Dup {
@@ -267,18 +254,29 @@ func (c *conn) finishQoS0() {
 	c.unacked = c.unacked[:0]
 }
 
-// giveUp ends a message that will not be delivered. Bridge.mu is held.
-func (c *conn) giveUp(ln *lane, seq uint64, why store.Reason, topic string) {
-	delete(ln.refused, seq)
-	ln.hold = ln.hold.After(ln.window.GiveUp(seq, why))
-	c.b.count.gaveUp.Add(1)
-	switch why {
-	case store.Expired:
-		c.b.warn.expired.warn(c.b.log, "messages expired before they could be sent", "topic", topic)
-	case store.TooLarge:
-		c.b.warn.tooLarge.warn(c.b.log, "messages given up: larger than the server takes",
-			"topic", topic, "maximum_packet_size", c.limits.packet)
-	case store.Refused:
-		c.b.warn.noRule.warn(c.b.log, "messages given up: no rule takes them any more", "topic", topic)
+// given counts messages that prepare gave up, until they are logged: prepare
+// runs under the store's lock.
+type given struct {
+	n     int
+	topic string // of the last
+}
+
+func (g *given) note(topic string) { g.n, g.topic = g.n+1, topic }
+
+// tellGivenUp logs what was given up. Only the pump calls it.
+func (c *conn) tellGivenUp() {
+	for _, x := range []struct {
+		given *given
+		log   *repeated
+		msg   string
+	}{
+		{&c.expired, &c.b.warn.expired, "messages given up: older than their rule's max_age"},
+		{&c.tooLarge, &c.b.warn.tooLarge, "messages given up: larger than the server takes"},
+		{&c.noRule, &c.b.warn.noRule, "messages given up: no rule takes them any more"},
+	} {
+		if x.given.n > 0 {
+			x.log.warn(c.b.log, x.given.n, x.msg, "topic", x.given.topic)
+			*x.given = given{}
+		}
 	}
 }

@@ -57,7 +57,6 @@ type Stats struct {
 	InFlight     int    // sent and not finished
 	Received     uint64 // PUBLISH packets from the cloud
 	Unmatched    uint64 // of these, taken by no down rule
-	GaveUp       uint64 // messages ended without delivery; the ledger says which
 	Connects     uint64 // CONNACKs with success
 	Reconnects   uint64 // of these, after the first
 	BytesOut     uint64
@@ -67,9 +66,9 @@ type Stats struct {
 
 // counters are Stats while they count.
 type counters struct {
-	sent, resent, acked, received, unmatched, gaveUp, connects, lostSessions atomic.Uint64
-	bytesOut, bytesIn                                                        atomic.Uint64
-	inFlight                                                                 atomic.Int64
+	sent, resent, acked, received, unmatched, connects, lostSessions atomic.Uint64
+	bytesOut, bytesIn                                                atomic.Uint64
+	inFlight                                                         atomic.Int64
 }
 
 // State says how the connection stands. Any goroutine.
@@ -84,7 +83,7 @@ func (b *Bridge) Stats() Stats {
 	c := &b.count
 	s := Stats{
 		Sent: c.sent.Load(), Resent: c.resent.Load(), Acked: c.acked.Load(), InFlight: int(c.inFlight.Load()),
-		Received: c.received.Load(), Unmatched: c.unmatched.Load(), GaveUp: c.gaveUp.Load(),
+		Received: c.received.Load(), Unmatched: c.unmatched.Load(),
 		Connects: c.connects.Load(), SessionsLost: c.lostSessions.Load(),
 		BytesOut: c.bytesOut.Load(), BytesIn: c.bytesIn.Load(),
 	}

@@ -17,9 +17,9 @@ type repeated struct {
 
 const warnEvery = 10 * time.Second
 
-func (r *repeated) warn(log *slog.Logger, msg string, args ...any) {
+func (r *repeated) warn(log *slog.Logger, times int, msg string, args ...any) {
 	r.mu.Lock()
-	r.n++
+	r.n += times
 	n, now := r.n, time.Now()
 	if !r.last.IsZero() && now.Sub(r.last) < warnEvery {
 		r.mu.Unlock()
