@@ -215,7 +215,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 	var errs []error
 	for _, s := range b.order() {
-		up, err = b.connect(ctx, s)
+		if up, err = b.connect(ctx, s); errors.Is(err, errSessionMade) {
+			up, err = b.connect(ctx, s)
+		}
 		if up > 0 || ctx.Err() != nil {
 			return up, err
 		}

@@ -112,6 +112,10 @@ func (c *conn) serve() (up time.Duration, err error) {
 	if err != nil {
 		return 0, c.connectError(ack, err)
 	}
+	if c.clean {
+		c.end(client)
+		return 0, errSessionMade // rule 5 of upstream.go
+	}
 	since := time.Now()
 	c.open()
 	working, stop := context.WithCancel(c.ctx)
@@ -125,9 +129,8 @@ func (c *conn) serve() (up time.Duration, err error) {
 	if c.ctx.Err() != nil {
 		c.finish(client.Done())
 	}
-	_ = client.Disconnect(&paho.Disconnect{}) // only to end paho: the link takes no more
+	c.end(client)
 	<-jobs
-	<-client.Done()
 	err = c.link.err()
 	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
 		// paho ended it, for something that it could not read.
@@ -138,6 +141,19 @@ func (c *conn) serve() (up time.Duration, err error) {
 		}
 	}
 	return time.Since(since), err
+}
+
+// errSessionMade ends a connection that made a new session, in peace.
+var errSessionMade = errors.New("a new session was made")
+
+// end takes leave of the server, unless the link has ended already, and waits
+// for paho. The session stays.
+func (c *conn) end(client *paho.Client) {
+	c.link.last(func(dst []byte) []byte {
+		return packet.AppendDisconnect(dst, packet.V5, &packet.Disconnect{})
+	})
+	_ = client.Disconnect(&paho.Disconnect{}) // only to end paho: the link takes no more
+	<-client.Done()
 }
 
 func post(ch chan error, err error) {
@@ -171,7 +187,7 @@ func (c *conn) connectPacket() *paho.Connect {
 	if cfg.Password != "" {
 		p.PasswordFlag, p.Password = true, []byte(string(cfg.Password))
 	}
-	if cfg.Status != "" {
+	if cfg.Status != "" && !c.clean {
 		p.WillMessage = &paho.WillMessage{Topic: cfg.Status, Payload: []byte(offline), QoS: 1, Retain: true}
 		p.WillProperties = &paho.WillProperties{}
 	}
@@ -221,7 +237,7 @@ const (
 func (c *conn) open() {
 	b := c.b
 	b.count.connects.Add(1)
-	b.log.Info("connected", "server", c.server, "new_session", c.clean, "in_flight_limit", c.limits.inFlight)
+	b.log.Info("connected", "server", c.server, "session", c.upstream.Generation, "in_flight_limit", c.limits.inFlight)
 	c.presence(online)
 	b.mu.Lock()
 	c.inspect()
@@ -315,9 +331,6 @@ func (c *conn) finish(done <-chan struct{}) {
 		}
 	}
 	c.presence(offline)
-	c.link.last(func(dst []byte) []byte {
-		return packet.AppendDisconnect(dst, packet.V5, &packet.Disconnect{})
-	})
 }
 
 // subscriptionsPerPacket keeps SUBSCRIBE within what every server takes.

@@ -40,7 +40,7 @@ func TestAServerThatStopsAcknowledging(t *testing.T) {
 			t.Errorf("given up after %v: %v", d, s)
 		}
 		r.awaitIdle()
-		want := []string{"CONNECT clean=true", "PUBLISH 1 1 x", "CONNECT clean=false", "PUBLISH 1 1 dup x"}
+		want := []string{"CONNECT clean=true", "DISCONNECT 00", "CONNECT clean=false", "PUBLISH 1 1 x", "CONNECT clean=false", "PUBLISH 1 1 dup x"}
 		if !slices.Equal(r.cloud.frames, want) {
 			t.Errorf("packets %q", r.cloud.frames)
 		}
@@ -59,7 +59,7 @@ func TestAServerThatIsOnlySlow(t *testing.T) {
 		r.cloud.raw("gw1", packet.AppendAck(nil, packet.V5, packet.PUBACK, 1, 0))
 		r.awaitState(Online)
 		r.awaitIdle()
-		if len(r.cloud.connects) != 1 {
+		if len(r.cloud.connects) != 2 {
 			t.Error("the connection was given up")
 		}
 	})
@@ -81,7 +81,7 @@ func TestKeepAlive(t *testing.T) {
 					}
 				}
 			})
-			if pings < 10 || pings > 20 || len(r.cloud.connects) != 1 {
+			if pings < 10 || pings > 20 || len(r.cloud.connects) != 2 {
 				t.Errorf("%d pings in 10 minutes, %d connects", pings, len(r.cloud.connects))
 			}
 		})
@@ -221,7 +221,7 @@ func TestPresenceOnTheStatusTopic(t *testing.T) {
 	r.publishMany("t", 0, 5, 1)
 	r.run()
 	r.cloud.await(t, "6 messages", func() bool { return len(r.cloud.got) == 6 })
-	w := r.cloud.connects[0].Will
+	w := r.cloud.connects[1].Will
 	if w == nil || w.Topic != "gw1/status" || string(w.Payload) != "offline" || !w.Retain {
 		t.Errorf("will %+v", w)
 	}

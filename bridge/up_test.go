@@ -147,7 +147,7 @@ func TestRepeatsAfterACutHaveDupAndTheSameIdentifier(t *testing.T) {
 	r.cloud.cut()
 	r.awaitIdle()
 	want := []string{
-		"CONNECT clean=true", "PUBLISH 1 1 0", "PUBLISH 1 2 1", "PUBLISH 1 3 2",
+		"CONNECT clean=true", "DISCONNECT 00", "CONNECT clean=false", "PUBLISH 1 1 0", "PUBLISH 1 2 1", "PUBLISH 1 3 2",
 		"CONNECT clean=false", "PUBLISH 1 1 dup 0", "PUBLISH 1 2 dup 1", "PUBLISH 1 3 dup 2",
 	}
 	if !slices.Equal(r.cloud.frames, want) {

@@ -28,6 +28,11 @@ import (
 //	new. These steps are staged in the log after the record (the log is durable
 //	in order), and nothing is sent or subscribed to before they are durable.
 //
+//	Rule 5. A session is not used on the connection that made it: DISCONNECT,
+//	and CONNECT again with Clean Start 0. Some servers (Mosquitto 2.0) take
+//	Clean Start for the clean session of MQTT 3.1.1 and do not save the session
+//	while the connection lasts, so that their restart would lose it.
+//
 // A crash at any moment, and what the next life does:
 //
 //	before CONNECT is processed      the record is the old one. Nothing changed.
