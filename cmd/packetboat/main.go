@@ -1,0 +1,150 @@
+// Command packetboat is an edge gateway: it takes in what devices send over
+// serial ports, TCP and MQTT, keeps it on disk, and carries it to a cloud broker
+// whenever that can be reached.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitFine   = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+// A command is a subcommand.
+type command struct {
+	name    string
+	args    string // as in the usage line
+	summary string // one line
+	help    string // what there is to know beyond the flags; may be empty
+	run     func(ctx context.Context, env *env, args []string) int
+}
+
+// env is what a command has of the process.
+type env struct {
+	out, err *os.File
+	cmd      *command
+}
+
+func commands() []command {
+	return []command{
+		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
+		{name: "check", args: "[-config FILE]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
+		{name: "demo", args: "[-once] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
+		{name: "version", summary: "print the version", run: versionCommand},
+	}
+}
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, "packetboat: stopped at once, on the second signal")
+		os.Exit(exitFailed)
+	}()
+	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// dispatch finds and runs the command.
+func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
+	if len(args) == 0 {
+		usage(errOut)
+		return exitUsage
+	}
+	name := args[0]
+	switch name {
+	case "-version", "--version":
+		name = "version"
+	case "-h", "-help", "--help", "help":
+		if name == "help" && len(args) > 1 {
+			return dispatch(ctx, []string{args[1], "-help"}, out, errOut)
+		}
+		usage(out)
+		return exitFine
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, &env{out: out, err: errOut, cmd: &c}, args[1:])
+		}
+		names = append(names, c.name)
+	}
+	fmt.Fprintf(errOut, "packetboat: there is no command %q; there are %v (packetboat help)\n", name, names)
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "packetboat is an edge gateway: what it has acknowledged is on disk, and reaches the cloud.\n\nusage: packetboat COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\npacketboat help COMMAND tells more. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.\n")
+}
+
+// flags makes the flag set of a command. Errors of the command line are
+// printed with the usage line.
+func (e *env) flags() *flag.FlagSet {
+	f := flag.NewFlagSet(e.cmd.name, flag.ContinueOnError)
+	f.SetOutput(io.Discard) // parse prints, to where it belongs
+	return f
+}
+
+// parse reads the command line. When it returns false the command is over,
+// with that exit code.
+func (e *env) parse(f *flag.FlagSet, args []string) (code int, ok bool) {
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		e.help(e.out, f)
+		return exitFine, false
+	case err == nil && f.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintf(e.err, "packetboat %s: %v\n", e.cmd.name, err)
+		e.help(e.err, f)
+		return exitUsage, false
+	}
+	return exitFine, true
+}
+
+func (e *env) help(w io.Writer, f *flag.FlagSet) {
+	fmt.Fprintf(w, "usage: packetboat %s %s\n\n%s\n", e.cmd.name, e.cmd.args, e.cmd.summary)
+	if e.cmd.help != "" {
+		fmt.Fprintf(w, "\n%s", e.cmd.help)
+	}
+	first := true
+	f.VisitAll(func(g *flag.Flag) {
+		if first {
+			fmt.Fprint(w, "\nflags:\n")
+			first = false
+		}
+		value, text := flag.UnquoteUsage(g)
+		fmt.Fprintf(w, "  -%s %s\n        %s", g.Name, value, text)
+		if g.DefValue != "" && g.DefValue != "false" {
+			fmt.Fprintf(w, " (default %s)", g.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+// fail prints an error in one line.
+func (e *env) fail(err error) int {
+	fmt.Fprintf(e.err, "packetboat %s: %v\n", e.cmd.name, err)
+	return exitFailed
+}

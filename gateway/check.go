@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"packetboat/adapters"
+	"packetboat/adapters/serial"
+	"packetboat/adapters/tcp"
+	"packetboat/bridge"
+	"packetboat/config"
+)
+
+// Check is the part of a configuration's validation that the roles do: what
+// they report is given its place in the file. It opens and starts nothing.
+func Check(cfg *config.Config) config.Errors {
+	c := &checker{cfg: cfg}
+	c.sizes()
+	for i := range cfg.Serial {
+		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
+	}
+	for i := range cfg.TCP {
+		c.role(fmt.Sprintf("tcp[%d]", i), tcp.Check(cfg.TCP[i]))
+	}
+	return c.errs
+}
+
+type checker struct {
+	cfg  *config.Config
+	errs config.Errors
+}
+
+func (c *checker) fail(key, format string, args ...any) {
+	c.errs = append(c.errs, c.cfg.Errorf(key, format, args...))
+}
+
+// role places what a role says about its section, which may be several errors
+// joined.
+func (c *checker) role(section string, err error) {
+	if err == nil {
+		return
+	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			c.role(section, e)
+		}
+		return
+	}
+	var ofAdapter *adapters.KeyError
+	var ofBridge *bridge.ConfigError
+	switch {
+	case errors.As(err, &ofAdapter):
+		c.fail(section+"."+ofAdapter.Key, "%v", ofAdapter.Err)
+	case errors.As(err, &ofBridge):
+		c.fail(section+"."+ofBridge.Key, "%v", ofBridge.Err)
+	default:
+		c.fail(section, "%v", err)
+	}
+}
+
+// sizes checks what must fit into what. A size that follows from the disk is
+// taken as on a disk with room enough.
+func (c *checker) sizes() {
+	l := limitsOf(c.cfg, disk{})
+	if m := int64(c.cfg.Broker.MaxPacketSize); m > l.segment/2 {
+		c.fail("broker.max_packet_size", "%v is more than half a segment of the queue, which a message must fit in; set it to %v at most, or queue.segment_size to %v",
+			config.Size(m), config.Size(l.segment/2), config.Size(2*m))
+	}
+	if s, most := int64(c.cfg.Queue.SegmentSize), int64(c.cfg.Queue.MaxSize)/16; s > most {
+		c.fail("queue.segment_size", "%v is more than a 16th of queue.max_size, which leaves too few segments to work with; set it to %v at most",
+			config.Size(s), config.Size(most))
+	}
+	frame := func(section string, s *config.Stream) {
+		if m := int64(s.Frame.Max); m > l.maxPacket {
+			c.fail(section+".frame.max", "must be at most broker.max_packet_size, here %v", config.Size(l.maxPacket))
+		}
+	}
+	for i := range c.cfg.Serial {
+		frame(fmt.Sprintf("serial[%d]", i), &c.cfg.Serial[i].Stream)
+	}
+	for i := range c.cfg.TCP {
+		frame(fmt.Sprintf("tcp[%d]", i), &c.cfg.TCP[i].Stream)
+	}
+}

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"packetboat/adapters"
+	"packetboat/adapters/serial"
+	"packetboat/adapters/tcp"
+	"packetboat/bridge"
+	"packetboat/broker"
+	"packetboat/broker/store"
+	"packetboat/config"
+)
+
+// Options are what a gateway takes from the process it runs in.
+type Options struct {
+	Log     *slog.Logger // nil: slog.Default
+	Version string       // for $SYS
+
+	// Notify is told the service states ("READY=1", "STATUS=…"); nil: systemd,
+	// when it asks for them.
+	Notify func(state string)
+}
+
+// Gateway is a configured gateway. Run it once.
+type Gateway struct {
+	cfg    *config.Config
+	opt    Options
+	log    *slog.Logger
+	limits limits
+
+	store    *store.Store
+	broker   *broker.Broker
+	bridges  []*bridge.Bridge
+	adapters []adapters.Adapter
+	doors    []*door // listeners that were or will be opened
+}
+
+// New makes a gateway; nothing is opened or started. The configuration must
+// have passed [Check].
+func New(cfg *config.Config, opt Options) *Gateway {
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	if opt.Notify == nil {
+		opt.Notify = systemd(opt.Log)
+	}
+	return &Gateway{cfg: cfg, opt: opt, log: opt.Log}
+}
+
+// Run runs the gateway until ctx ends and everything has stopped; it returns
+// nil then. An error means that the gateway could not start, that one of the
+// parts that all others need has failed, or that the disk queue could not be
+// closed.
+func (g *Gateway) Run(ctx context.Context) (err error) {
+	if err := checkMount(g.cfg.Gateway); err != nil {
+		return err
+	}
+	g.limits = limitsOf(g.cfg, measure(g.cfg.Gateway.DataDir))
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	g.store, err = store.Open(g.cfg.Gateway.DataDir, g.storeOptions())
+	if err != nil {
+		return err
+	}
+	disk := newStage(ctx, fail)
+	disk.run("disk queue", g.store.Run)
+	end := func(s *stage) { err = errors.Join(err, s.stop()) }
+	defer end(disk)
+
+	if err := g.build(); err != nil {
+		return err
+	}
+	routing := newStage(ctx, fail)
+	routing.run("broker", g.broker.Run)
+	defer end(routing)
+
+	// Detached last, when nobody can publish any more: what is published until
+	// then is queued for the next start.
+	defer g.detach()
+	up := newStage(ctx, fail)
+	for _, b := range g.bridges {
+		up.run("bridge "+b.Name(), b.Run)
+	}
+	defer end(up)
+
+	edge := newStage(ctx, fail)
+	defer end(edge)
+	for _, a := range g.adapters {
+		edge.run("adapter "+a.Name(), a.Run)
+	}
+	open := g.listen(edge)
+	if open+len(g.adapters)+len(g.bridges) == 0 {
+		return errors.New("nothing can run: no listener could be opened, and no adapter or bridge is configured")
+	}
+
+	g.log.Info("gateway runs", "id", g.cfg.Gateway.ID, "version", g.opt.Version, "data_dir", g.cfg.Gateway.DataDir,
+		"listeners", open, "adapters", len(g.adapters), "bridges", len(g.bridges))
+	g.report(ctx)
+	g.opt.Notify(stateStopping)
+	g.log.Info("stopping")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// build makes the broker and attaches to it all that it queues messages for,
+// before anybody can publish.
+func (g *Gateway) build() error {
+	var err error
+	if g.broker, err = broker.New(g.brokerOptions()); err != nil {
+		return err
+	}
+	for i := range g.cfg.Bridges {
+		if c := g.cfg.Bridges[i]; c.Enabled {
+			b, err := bridge.New(c, bridge.Options{
+				Broker: g.broker, Store: g.store, MaxPacket: int(g.limits.maxPacket), Log: g.log,
+			})
+			if err != nil {
+				return fmt.Errorf("%s: bridge %s: %w", g.cfg.At(fmt.Sprintf("bridge[%d]", i)), c.Name, err)
+			}
+			g.bridges = append(g.bridges, b)
+		}
+	}
+	host := adapters.NewHost(g.broker, g.store, g.log)
+	for i := range g.cfg.Serial {
+		if c := g.cfg.Serial[i]; c.Enabled {
+			a, err := serial.New(c, host)
+			if err != nil {
+				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("serial[%d]", i)), c.Name, err)
+			}
+			g.adapters = append(g.adapters, a)
+		}
+	}
+	for i := range g.cfg.TCP {
+		if c := g.cfg.TCP[i]; c.Enabled {
+			a, err := tcp.New(c, host)
+			if err != nil {
+				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("tcp[%d]", i)), c.Name, err)
+			}
+			g.adapters = append(g.adapters, a)
+		}
+	}
+	g.warnAbandoned()
+	return nil
+}
+
+func (g *Gateway) detach() {
+	for _, a := range g.adapters {
+		a.Close()
+	}
+	for _, b := range g.bridges {
+		b.Close()
+	}
+}
+
+// A stage is a set of parts that run at the same time and stop together.
+type stage struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	fail   func(error)
+	wg     sync.WaitGroup
+
+	mu   sync.Mutex
+	errs []error
+}
+
+// newStage makes a stage that ends when stop is called, not when ctx does: the
+// order of stopping is its owner's. fail is called when a part ends by itself.
+func newStage(ctx context.Context, fail func(error)) *stage {
+	s := &stage{fail: fail}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return s
+}
+
+// run starts a part.
+func (s *stage) run(part string, f func(ctx context.Context) error) {
+	s.wg.Go(func() {
+		err := f(s.ctx)
+		if s.ctx.Err() == nil {
+			s.fail(fmt.Errorf("%s ended: %w", part, errors.Join(err, errUnexpected)))
+			return
+		}
+		if err != nil {
+			s.mu.Lock()
+			s.errs = append(s.errs, fmt.Errorf("stop %s: %w", part, err))
+			s.mu.Unlock()
+		}
+	})
+}
+
+var errUnexpected = errors.New("it should have run until the gateway stops")
+
+// stop ends all parts and returns when they have ended, with their errors.
+func (s *stage) stop() error {
+	s.cancel()
+	s.wg.Wait()
+	return errors.Join(s.errs...)
+}

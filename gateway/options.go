@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"slices"
+	"strings"
+
+	"packetboat/broker"
+	"packetboat/broker/store"
+)
+
+func (g *Gateway) storeOptions() store.Options {
+	return store.Options{
+		MaxSize:        int64(g.cfg.Queue.MaxSize),
+		MinFree:        g.limits.minFree,
+		SegmentSize:    g.limits.segment,
+		CommitInterval: g.limits.commit,
+		Log:            g.log,
+	}
+}
+
+func (g *Gateway) brokerOptions() broker.Options {
+	b := &g.cfg.Broker
+	o := broker.Options{
+		Store:            g.store,
+		Log:              g.log,
+		MaxPacketSize:    int(g.limits.maxPacket),
+		MaxInflight:      b.MaxInflight,
+		MaxSessions:      b.MaxSessions,
+		MaxSessionExpiry: b.MaxSessionExpiry,
+		MaxSubscriptions: b.MaxSubscriptions,
+		MaxTopicLevels:   b.MaxTopicLevels,
+		TopicAliasMax:    b.TopicAliasMax,
+		MaxKeepAlive:     b.MaxKeepAlive,
+		ConnectTimeout:   b.ConnectTimeout,
+		NoRetain:         !b.Retain || b.MaxRetained == 0 || g.limits.retained == 0,
+		MaxRetained:      b.MaxRetained,
+		MaxRetainedSize:  g.limits.retained,
+		SysInterval:      b.SysInterval,
+		Version:          g.opt.Version,
+	}
+	// The zero values of these mean the broker's defaults.
+	if o.TopicAliasMax == 0 {
+		o.TopicAliasMax = -1
+	}
+	if o.MaxSessionExpiry == 0 {
+		o.MaxSessionExpiry = 1 // less than the second that expiry is counted in
+	}
+	switch g.cfg.Queue.QoS0 {
+	case "all":
+		o.QueueQoS0 = broker.QueueForAll
+	case "none":
+		o.QueueQoS0 = broker.QueueForNone
+	case "bridges":
+		o.QueueQoS0 = broker.QueueForBridges
+	}
+	return o
+}
+
+// warnAbandoned names the queues of bridges and adapters that are in the store
+// and not in the configuration: renamed or removed, what they hold is kept.
+func (g *Gateway) warnAbandoned() {
+	var known []string
+	for i := range g.cfg.Bridges {
+		if c := &g.cfg.Bridges[i]; c.Enabled {
+			known = append(known, "bridge/"+c.Name)
+		}
+	}
+	for _, a := range g.adapters {
+		known = append(known, "adapter/"+a.Name())
+	}
+	waiting := map[string]uint64{}
+	for _, name := range g.store.Consumers() {
+		owner, ok := queueOwner(name)
+		if !ok || slices.Contains(known, owner) {
+			continue
+		}
+		if c := g.store.Lookup(name); c != nil {
+			waiting[owner] += c.Lag().Messages
+		}
+	}
+	for owner, n := range waiting {
+		if n > 0 {
+			g.log.Warn("messages wait for a bridge or adapter that is not configured or not enabled; they are kept, configure it again under the same name to have them delivered",
+				"queue", owner, "messages", n, "config", g.cfg.At("").File)
+		}
+	}
+}
+
+// queueOwner is the bridge or adapter that a consumer belongs to.
+func queueOwner(consumer string) (owner string, ok bool) {
+	parts := strings.Split(consumer, "/")
+	if len(parts) < 2 || parts[0] != "bridge" && parts[0] != "adapter" {
+		return "", false
+	}
+	return parts[0] + "/" + parts[1], true
+}

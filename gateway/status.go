@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"packetboat/bridge"
+)
+
+const stateStopping = daemon.SdNotifyStopping
+
+// systemd is the way to the service manager; without NOTIFY_SOCKET there is
+// none.
+func systemd(log *slog.Logger) func(state string) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return func(string) {}
+	}
+	failed := false
+	return func(state string) {
+		if _, err := daemon.SdNotify(false, state); err != nil && !failed {
+			log.Warn("systemd cannot be told the state", "error", err)
+			failed = true
+		}
+	}
+}
+
+const (
+	statusEvery = 2 * time.Second // at most: systemd's STATUS=
+	stateEvery  = time.Minute     // at most: the line in the log
+)
+
+// report tells systemd that the gateway is ready and, until ctx ends, how it
+// is; and the log, when that has changed.
+func (g *Gateway) report(ctx context.Context) {
+	now := g.snapshot()
+	g.opt.Notify(daemon.SdNotifyReady + "\nSTATUS=" + now.String())
+	told, logged, at := now.String(), now, time.Now()
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := g.snapshot()
+		if s := now.String(); s != told {
+			g.opt.Notify("STATUS=" + s)
+			told = s
+		}
+		if time.Since(at) >= stateEvery && now.String() != logged.String() {
+			g.log.LogAttrs(ctx, slog.LevelInfo, "state", now.attrs()...)
+			logged, at = now, time.Now()
+		}
+	}
+}
+
+// A snapshot is how the gateway is, as far as one line tells.
+type snapshot struct {
+	failed   error // the disk queue's
+	bridges  []bridgeState
+	adapters int // configured
+	open     int // adapters with a port or a device
+	paused   int // links that are not read, since the queue takes nothing
+	clients  int64
+	closed   []string // listeners that do not open
+}
+
+type bridgeState struct {
+	name    string
+	state   bridge.State
+	waiting uint64
+	oldest  time.Duration
+}
+
+func (g *Gateway) snapshot() snapshot {
+	s := snapshot{failed: g.store.Failed(), adapters: len(g.adapters), clients: g.broker.Stats().Connections}
+	for _, b := range g.bridges {
+		st := bridgeState{name: b.Name(), state: b.State()}
+		for _, l := range b.Lag() {
+			st.waiting += l.Messages
+			st.oldest = max(st.oldest, l.Oldest)
+		}
+		s.bridges = append(s.bridges, st)
+	}
+	for _, d := range g.doors {
+		if !d.isOpen.Load() {
+			s.closed = append(s.closed, d.cfg.Address)
+		}
+	}
+	for _, a := range g.adapters {
+		st := a.Stats()
+		if st.Open > 0 {
+			s.open++
+		}
+		s.paused += st.Paused
+	}
+	return s
+}
+
+// String is the line of truth, what is wrong first.
+func (s snapshot) String() string {
+	var parts []string
+	if s.failed != nil {
+		parts = append(parts, "THE DISK QUEUE CANNOT WRITE: "+s.failed.Error())
+	}
+	for _, address := range s.closed {
+		parts = append(parts, "not listening on "+address)
+	}
+	if s.paused > 0 {
+		parts = append(parts, fmt.Sprintf("%d devices held up by the full queue", s.paused))
+	}
+	for _, b := range s.bridges {
+		p := fmt.Sprintf("bridge %s %v, %d waiting", b.name, b.state.Phase, b.waiting)
+		if b.state.Phase != bridge.Online && b.state.Phase != bridge.Connecting && b.state.Err != nil {
+			p += " (" + b.state.Err.Error() + ")"
+		}
+		parts = append(parts, p)
+	}
+	if s.adapters > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d adapters connected", s.open, s.adapters))
+	}
+	parts = append(parts, fmt.Sprintf("%d MQTT clients", s.clients))
+	return strings.ReplaceAll(strings.Join(parts, "; "), "\n", ", ")
+}
+
+// attrs is the same for the log.
+func (s snapshot) attrs() []slog.Attr {
+	var list []slog.Attr
+	if s.failed != nil {
+		list = append(list, slog.String("queue", s.failed.Error()))
+	}
+	for _, b := range s.bridges {
+		list = append(list, slog.Group("bridge."+b.name, "state", b.state.Phase.String(), "waiting", b.waiting, "oldest", b.oldest.Round(time.Second)))
+	}
+	if len(s.closed) > 0 {
+		list = append(list, slog.Any("not_listening", s.closed))
+	}
+	return append(list, slog.Int("adapters_connected", s.open), slog.Int("adapters", s.adapters),
+		slog.Int("paused", s.paused), slog.Int64("clients", s.clients))
+}
