@@ -216,8 +216,35 @@ func (l *Log) newSegment(f *frameBuf, late bool) error {
 	} else {
 		l.segs = append(l.segs, seg)
 	}
+	cuts := l.cuts
+	l.cuts = nil
 	l.mu.Unlock()
+	for _, c := range cuts {
+		l.shorten(c)
+	}
 	return nil
+}
+
+// shorten cuts a sealed file of a former life behind its last frame. Not before
+// a segment of this life stands behind it: a torn tail has to be found again
+// until what recovery made of it is on disk.
+func (l *Log) shorten(c cut) {
+	f, err := l.fs.Open(c.name, false)
+	if err == nil {
+		err = f.Truncate(c.size)
+		f.Close()
+	}
+	if err != nil {
+		l.log.Warn("could not shorten a full segment", "file", c.name, "err", err)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.segs {
+		if l.segs[i].name == c.name {
+			l.segs[i].size = c.size
+		}
+	}
 }
 
 // nextRevision is higher than that of any file at p, as the highest counts.
@@ -243,7 +270,13 @@ func (l *Log) createSegment(seg *segment) (File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if pooled := l.takePooled(seg.name); pooled != nil {
+		pooled, err := l.takePooled(seg.name)
+		if err != nil {
+			f.Close() // the rename may have unlinked it: nothing in it would survive
+			_ = l.fs.Remove(seg.name)
+			return nil, err
+		}
+		if pooled != nil {
 			f.Close()
 			f = pooled
 		}
@@ -260,8 +293,9 @@ func (l *Log) createSegment(seg *segment) (File, error) {
 	}
 }
 
-// takePooled renames a freed file to name and opens it, or returns nil.
-func (l *Log) takePooled(name string) File {
+// takePooled renames a freed file to name, replacing what is there, and opens
+// it; nil when there is none.
+func (l *Log) takePooled(name string) (File, error) {
 	l.mu.Lock()
 	var from string
 	if n := len(l.pool); n > 0 {
@@ -270,16 +304,12 @@ func (l *Log) takePooled(name string) File {
 	}
 	l.mu.Unlock()
 	if from == "" {
-		return nil
+		return nil, nil
 	}
 	if err := l.fs.Rename(from, name); err != nil {
-		return nil
+		return nil, err
 	}
-	f, err := l.fs.Open(name, false)
-	if err != nil {
-		return nil
-	}
-	return f
+	return l.fs.Open(name, false)
 }
 
 // sealFile cuts the current file behind its last frame, which ends at end, so

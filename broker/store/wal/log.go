@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -107,6 +108,12 @@ type segment struct {
 	name  string
 }
 
+// cut says how long a file has to be.
+type cut struct {
+	name string
+	size int64
+}
+
 // Log is an open log. See the package comment for concurrency.
 type Log struct {
 	opt Options
@@ -138,6 +145,7 @@ type Log struct {
 	handles map[string]*handle
 	pool    []string
 	poolSeq int
+	cuts    []cut // files of former lives that are longer than what they hold
 	stats   Stats
 
 	// owned by the committer
@@ -350,7 +358,7 @@ func (l *Log) findSegmentLocked(p Pos) int {
 }
 
 // Free gives up the segment that begins at p: nobody will read it again. The
-// file is kept for reuse or removed.
+// file is kept for reuse or removed; when that fails, the segment is still there.
 func (l *Log) Free(p Pos) error {
 	l.mu.Lock()
 	i := l.findSegmentLocked(p)
@@ -368,15 +376,21 @@ func (l *Log) Free(p Pos) error {
 		name = fmt.Sprintf("pool-%d", l.poolSeq)
 	}
 	l.mu.Unlock()
-	if !keep {
-		return l.fs.Remove(s.name)
-	}
-	if err := l.fs.Rename(s.name, name); err != nil {
-		return err
+	var err error
+	if keep {
+		err = l.fs.Rename(s.name, name)
+	} else {
+		err = l.fs.Remove(s.name)
 	}
 	l.mu.Lock()
-	l.pool = append(l.pool, name)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+		l.segs = slices.Insert(l.segs, l.findSegmentLocked(p)+1, s)
+		return fmt.Errorf("free segment %s: %w", s.name, err)
+	case keep:
+		l.pool = append(l.pool, name)
+	}
 	return nil
 }
 

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sort"
 )
 
 const maxHandles = 8
+
+var errFrame = errors.New("checksum mismatch")
 
 // handle is an open file for readers.
 type handle struct {
@@ -56,7 +59,9 @@ func (l *Log) Record(p Pos, dst []byte) ([]byte, bool) {
 
 // Read returns the records of the frame at p, in buf if it is large enough,
 // and the position of the next frame. It returns io.EOF when nothing durable
-// stands at p, and a *DamagedError when the frame cannot be read.
+// stands at p, and a *DamagedError when the bytes there are not a frame. Any
+// other error is one of the file system, which may be gone the next time; who
+// does not want to wait goes on at Skip.
 func (l *Log) Read(p Pos, buf []byte) (recs []byte, next Pos, err error) {
 	if p >= l.Durable() {
 		return buf[:0], p, io.EOF
@@ -93,8 +98,11 @@ func (l *Log) segmentAtLocked(p Pos) (segment, Pos, bool) {
 
 func (l *Log) readFrame(seg segment, p, end Pos, buf []byte) ([]byte, Pos, error) {
 	h, err := l.acquire(seg.name)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return buf[:0], p, &DamagedError{p, end, err}
+	}
+	if err != nil {
+		return buf[:0], p, fmt.Errorf("open segment: %w", err)
 	}
 	defer l.release(h)
 	off := seg.first + int64(p-seg.pos)
@@ -103,21 +111,47 @@ func (l *Log) readFrame(seg segment, p, end Pos, buf []byte) ([]byte, Pos, error
 		return frame[frameHeader:], p + Pos(info.size), nil
 	}
 	if err == nil {
-		err = errors.New("frame of another position")
+		err = errFrame // of another position
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		// Sealed files end behind their last frame: what follows was freed.
 		err = errors.New("file ends")
+	case !errors.Is(err, errFrame):
+		return buf[:0], p, fmt.Errorf("read %s: %w", seg.name, err)
 	}
-	rest, _ := readAll(h.f, off)
-	if o, f, ok := findFrame(rest, 1, p+1, end); ok && f.pos == p+Pos(o) {
-		return buf[:0], p, &DamagedError{p, f.pos, err}
+	return buf[:0], p, &DamagedError{p, nextFrame(h.f, off, p, end), err}
+}
+
+// nextFrame returns the position of the first valid frame behind p, whose own
+// would be at off of the file; end if there is none.
+func nextFrame(f File, off int64, p, end Pos) Pos {
+	rest := readAll(f, off)
+	if o, i, ok := findFrame(rest, 1, p+1, end); ok && i.pos == p+Pos(o) {
+		return i.pos
 	}
-	return buf[:0], p, &DamagedError{p, end, err}
+	return end
+}
+
+// Skip returns where the next frame behind p begins that can be read, for
+// readers who give up the one at p.
+func (l *Log) Skip(p Pos) Pos {
+	l.mu.Lock()
+	seg, end, ok := l.segmentAtLocked(p)
+	l.mu.Unlock()
+	if !ok {
+		return end
+	}
+	h, err := l.acquire(seg.name)
+	if err != nil {
+		return end
+	}
+	defer l.release(h)
+	return nextFrame(h.f, seg.first+int64(p-seg.pos), p, end)
 }
 
 // readFrameAt reads and checks the frame at off into buf, which grows.
-func readFrameAt(f io.ReaderAt, off int64, buf []byte) ([]byte, frameInfo, error) {
+func readFrameAt(f File, off int64, buf []byte) ([]byte, frameInfo, error) {
 	if cap(buf) < frameHeader {
 		buf = make([]byte, 4096)
 	}
@@ -130,11 +164,16 @@ func readFrameAt(f io.ReaderAt, off int64, buf []byte) ([]byte, frameInfo, error
 		}
 		return buf, frameInfo{}, err
 	}
-	size := frameHeader + int(leUint32(b)&^tableFlag)
-	if size > maxFrame {
-		return buf, frameInfo{}, errors.New("checksum mismatch")
+	length := leUint32(b) &^ tableFlag
+	if length > maxFrame {
+		return buf, frameInfo{}, errFrame
 	}
+	size := frameHeader + int(length)
 	if size > n {
+		// Before memory is taken for it: a damaged length is up to 256 MiB.
+		if have, err := f.Size(); err != nil || have-off < int64(size) {
+			return buf, frameInfo{}, errFrame
+		}
 		if cap(buf) < size {
 			nb := make([]byte, size)
 			copy(nb, b[:n])
@@ -151,22 +190,31 @@ func readFrameAt(f io.ReaderAt, off int64, buf []byte) ([]byte, frameInfo, error
 	}
 	info, ok := parseFrame(b[:size], false)
 	if !ok {
-		return buf, frameInfo{}, errors.New("checksum mismatch")
+		return buf, frameInfo{}, errFrame
 	}
 	return b[:size], info, nil
 }
 
-func readAll(f File, off int64) ([]byte, error) {
+// readAll returns what is in the file from off on, zeros where it cannot be
+// read: one bad sector does not hide what is behind it.
+func readAll(f File, off int64) []byte {
 	size, err := f.Size()
-	if err != nil || size <= off {
-		return nil, err
+	if err != nil || size <= off || off < 0 {
+		return nil
 	}
 	b := make([]byte, size-off)
-	n, err := f.ReadAt(b, off)
-	if errors.Is(err, io.EOF) {
-		err = nil
+	if n, err := f.ReadAt(b, off); err == nil || errors.Is(err, io.EOF) {
+		return b[:n]
 	}
-	return b[:n], err
+	const block = 4 << 10
+	for at := 0; at < len(b); {
+		to := min(at+block-int((off+int64(at))%block), len(b))
+		if n, err := f.ReadAt(b[at:to], off+int64(at)); err != nil && !errors.Is(err, io.EOF) {
+			clear(b[at+n : to])
+		}
+		at = to
+	}
+	return b
 }
 
 func (l *Log) acquire(name string) (*handle, error) {

@@ -124,6 +124,9 @@ func (s *scan) segment(i int) error {
 	if err != nil {
 		return err
 	}
+	if size := seg.first + int64(end-seg.pos); !last && seg.first > 0 && seg.size > size {
+		s.l.cuts = append(s.l.cuts, cut{seg.name, size})
+	}
 	if !last && end <= s.pos {
 		return nil // only the spans of the snapshot point into it
 	}
@@ -133,8 +136,10 @@ func (s *scan) segment(i int) error {
 	if err := s.apply(seg.pos, 0, nil); err != nil {
 		return err
 	}
-	if err := s.records(seg.pos, 0, table); err != nil {
-		return err
+	if seg.pos >= s.pos { // else what is known is newer than the table
+		if err := s.records(seg.pos, 0, table); err != nil {
+			return err
+		}
 	}
 	return s.frames(f, seg, end, last)
 }
@@ -164,12 +169,12 @@ func (s *scan) head(f File, seg *segment) ([]byte, error) {
 		}
 		seg.first = info.first
 	}
-	all, err := readAll(f, 0)
-	if err != nil {
-		s.l.log.Error("could not read a segment", "file", seg.name, "err", err)
-	}
+	all := readAll(f, 0)
 	if o, fi, ok := findFrame(all, 0, seg.pos, seg.pos+Pos(len(all))); ok {
-		seg.first = int64(o) - int64(fi.pos-seg.pos)
+		// Before the head there is nothing: then it is a frame of another file.
+		if first := int64(o) - int64(fi.pos-seg.pos); first >= segmentHeader+frameHeader {
+			seg.first = first
+		}
 	}
 	return nil, nil
 }
@@ -193,11 +198,14 @@ func (s *scan) frames(f File, seg *segment, end Pos, last bool) error {
 			}
 			continue
 		}
+		if !errors.Is(err, errFrame) && !errors.Is(err, errHead) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			s.l.log.Error("could not read a frame of the queue", "file", seg.name, "position", fmt.Sprintf("%x", uint64(s.pos)), "err", err)
+		}
 		limit := end
 		if last {
 			limit = s.pos + Pos(max(0, seg.size-off))
 		}
-		rest, _ := readAll(f, max(off, 0))
+		rest := readAll(f, max(off, 0))
 		if o, fi, ok := findFrame(rest, 1, s.pos+1, limit); seg.first > 0 && ok && fi.pos == s.pos+Pos(o) {
 			s.quarantine(rest[:o])
 			s.damage(Damage{Pos: s.pos, Bytes: int64(o), File: seg.name})
@@ -205,12 +213,13 @@ func (s *scan) frames(f File, seg *segment, end Pos, last bool) error {
 			continue
 		}
 		if !last {
-			s.quarantine(rest[:min(len(rest), int(end-s.pos))])
+			s.quarantine(rest[:min(uint64(len(rest)), uint64(end-s.pos))])
 			s.damage(Damage{Pos: s.pos, Bytes: int64(end - s.pos), File: seg.name})
 			s.pos = end
 			return nil
 		}
-		return s.cutTail(f, seg, off, rest)
+		s.cutTail(f, seg, off, rest)
+		return nil
 	}
 	return nil
 }
@@ -224,7 +233,7 @@ func (s *scan) read(f File, seg *segment, off int64) ([]byte, frameInfo, error) 
 		s.buf = b[:0]
 	}
 	if err == nil && info.pos != s.pos {
-		err = errors.New("frame of another position")
+		err = errFrame // of another position
 	}
 	return b, info, err
 }
@@ -232,30 +241,34 @@ func (s *scan) read(f File, seg *segment, off int64) ([]byte, frameInfo, error) 
 // cutTail ends the log at the present position. A frame that was being written
 // has its position in place, unlike blocks that were only reserved and frames
 // of a former life of the file.
-func (s *scan) cutTail(f File, seg *segment, off int64, rest []byte) error {
-	if seg.first == 0 && s.pos <= seg.pos && allZero(rest) {
-		// A segment that was just being created.
-		return nil
+func (s *scan) cutTail(f File, seg *segment, off int64, rest []byte) {
+	if seg.first == 0 && s.pos <= seg.pos && (allZero(rest) || ofFormerLife(f, seg.pos)) {
+		return // a segment that was just being created
 	}
-	if len(rest) >= frameHeader && framePos(rest) == s.pos || seg.first == 0 {
+	begun := len(rest) >= frameHeader-8 && framePos(rest) == s.pos
+	if begun || seg.first == 0 {
 		n := int64(len(rest))
-		if len(rest) >= frameHeader && framePos(rest) == s.pos {
+		if begun {
 			n = min(n, frameHeader+int64(leUint32(rest)&^tableFlag))
 		}
 		s.quarantine(rest[:n])
 		s.damage(Damage{Pos: s.pos, Bytes: n, Torn: true, File: seg.name})
 	}
-	if seg.first == 0 {
-		return nil
+	if seg.first > 0 && seg.size > off {
+		s.l.cuts = append(s.l.cuts, cut{seg.name, off})
 	}
-	if seg.size > off {
-		if err := f.Truncate(off); err != nil {
-			s.l.log.Warn("could not shorten the last segment", "file", seg.name, "err", err)
-			return nil
-		}
-		seg.size = off
+}
+
+// ofFormerLife reports whether a file still has the head of the segment that it
+// was before position p.
+func ofFormerLife(f File, p Pos) bool {
+	h := make([]byte, segmentHeader)
+	if n, _ := f.ReadAt(h, 0); n < len(h) {
+		return false
 	}
-	return nil
+	was := Pos(binary.LittleEndian.Uint64(h[16:]))
+	_, err := parseHead(h, segmentMagic, was)
+	return err == nil && was < p
 }
 
 func allZero(b []byte) bool {

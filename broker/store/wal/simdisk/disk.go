@@ -301,15 +301,18 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *file) Sync() error {
-	if err := f.d.fault(OpSync, f.name); err != nil {
-		return err
-	}
+	err := f.d.fault(OpSync, f.name)
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if err != nil {
+		// The pages count as clean now: a later sync returns and writes nothing.
+		clear(f.n.dirty)
+		return err
+	}
 	if err := f.alive(); err != nil {
 		return err
 	}
-	f.n.dur = resize(f.n.dur, len(f.n.cur))
+	f.n.dur = resize(f.n.dur, len(f.n.cur)) // of what was dropped: zeros, or what was there before
 	for s := range f.n.dirty {
 		lo, hi := s*sector, min((s+1)*sector, int64(len(f.n.cur)))
 		if lo < hi {
