@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -55,24 +56,28 @@ type rig struct {
 	pipes bool
 	stop  func()
 
-	gate gate
+	gate *gate
 }
 
-// gate holds syncs back while it is closed.
+// gate holds syncs back while it is closed, and lets nothing through when it
+// is dead.
 type gate struct {
 	mu     sync.Mutex
 	closed chan struct{}
+	dead   bool
 	waits  chan struct{} // one slot: a sync waits
 }
 
+func newGate() *gate { return &gate{waits: make(chan struct{}, 1)} }
+
 func (g *gate) fault(op simdisk.Op, _ string) error {
-	if op != simdisk.OpSync {
-		return nil
-	}
 	g.mu.Lock()
-	c := g.closed
+	c, dead := g.closed, g.dead
 	g.mu.Unlock()
-	if c != nil {
+	if dead {
+		return simdisk.ErrCrashed
+	}
+	if op == simdisk.OpSync && c != nil {
 		select {
 		case g.waits <- struct{}{}:
 		default:
@@ -84,14 +89,14 @@ func (g *gate) fault(op simdisk.Op, _ string) error {
 
 // holdSyncs lets no sync end until the function it returns is called.
 func (r *rig) holdSyncs() (release func()) {
-	c := make(chan struct{})
-	r.gate.mu.Lock()
-	r.gate.closed = c
-	r.gate.mu.Unlock()
+	c, g := make(chan struct{}), r.gate
+	g.mu.Lock()
+	g.closed = c
+	g.mu.Unlock()
 	return sync.OnceFunc(func() {
-		r.gate.mu.Lock()
-		r.gate.closed = nil
-		r.gate.mu.Unlock()
+		g.mu.Lock()
+		g.closed = nil
+		g.mu.Unlock()
 		close(c)
 	})
 }
@@ -104,7 +109,7 @@ func (c testClock) Uptime() time.Duration   { return time.Since(time.Time{}.AddD
 func (c testClock) Wall() (time.Time, bool) { return time.Now(), true }
 
 func newRig(t testing.TB, opt Options, pipes bool) *rig {
-	r := &rig{t: t, disk: simdisk.New(), opt: opt, pipes: pipes, gate: gate{waits: make(chan struct{}, 1)}}
+	r := &rig{t: t, disk: simdisk.New(), opt: opt, pipes: pipes, gate: newGate()}
 	r.disk.Fault = r.gate.fault
 	r.opt.Log = slog.New(slog.DiscardHandler)
 	if testing.Verbose() && os.Getenv("BROKER_LOG") != "" {
@@ -151,6 +156,21 @@ func (r *rig) start() {
 		stopStore()
 		stored.Wait()
 	})
+}
+
+// crash takes the power away: what was not synced is lost or garbled, and what
+// runs meanwhile reaches the disk no more.
+func (r *rig) crash(rng *rand.Rand, release func()) {
+	r.gate.mu.Lock()
+	r.gate.dead = true
+	r.gate.mu.Unlock()
+	r.disk.Crash(rng)
+	r.disk = r.disk.Clone()
+	release()
+	r.stop()
+	r.gate = newGate()
+	r.disk.Fault = r.gate.fault
+	r.start()
 }
 
 // restart ends the broker and the store cleanly and starts new ones.

@@ -163,6 +163,9 @@ func (c *conn) pump() {
 	if s == nil || s.consumer == nil {
 		return
 	}
+	if all, _ := c.unanswered(); all > 0 {
+		c.releaseAnswers() // SUBACK before the retained messages that became durable with it
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.win == nil || s.conn.Load() != c {
