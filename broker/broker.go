@@ -127,7 +127,8 @@ type Broker struct {
 	groups   map[string]*group // shared subscriptions, by whole filter
 	lasting  int               // sessions that are durable
 	slots    slots
-	due      time.Time // when housekeeping has to look next; zero = never
+	ended    store.Receipt // of the last session that ended
+	due      time.Time     // when housekeeping has to look next; zero = never
 
 	retained retained
 	flushers flushers

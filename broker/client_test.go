@@ -428,6 +428,15 @@ func (c *client) wantAll(n int) (got []string) {
 	return got
 }
 
+// peek returns what has come already.
+func (c *client) peek() []byte {
+	_ = c.nc.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	in := make([]byte, 4096)
+	n, _ := c.nc.Read(in)
+	c.buf = append(c.buf, in[:n]...)
+	return c.buf
+}
+
 // ping shows that what was sent is handled; nothing else may come first.
 func (c *client) ping() {
 	c.t.Helper()

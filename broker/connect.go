@@ -154,7 +154,6 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 // same client is ended first, and waited for.
 func (c *conn) claim(p *packet.Connect, ack *packet.Connack) (store.Receipt, error) {
 	b := c.b
-	var r store.Receipt
 	for {
 		b.mu.Lock()
 		s := b.sessions[p.ClientID]
@@ -166,26 +165,26 @@ func (c *conn) claim(p *packet.Connect, ack *packet.Connack) (store.Receipt, err
 			case <-old.done:
 				continue
 			case <-c.stop:
-				return r, errClosed
+				return store.Receipt{}, errClosed
 			}
 		}
 		var will *packet.Will
 		var willOf *session
 		if s != nil {
 			if p.CleanStart { // [MQTT-3.1.2-4]
-				r = b.endLocked(s)
+				b.endLocked(s)
 				will, willOf = s.will, s // its session has ended
 				s = nil
 			} else {
 				s.will = nil // [MQTT-3.1.3-9]
 			}
 		}
-		r2, err := c.occupyLocked(s, p, ack)
+		r, err := c.occupyLocked(s, p, ack)
 		b.mu.Unlock()
 		if will != nil {
 			b.publishWill(willOf, will)
 		}
-		return r.After(r2), err
+		return r, err
 	}
 }
 
@@ -208,23 +207,20 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 	if s == nil && expiry > 0 && b.lasting >= b.opt.MaxSessions {
 		return store.Receipt{}, refusal(packet.QuotaExceeded, "too many persistent sessions")
 	}
-	var r store.Receipt
 	if s == nil {
 		s = b.newSessionLocked(p.ClientID)
 		// A former session of this name that a crash ended may have left
-		// identifiers in the store; a new session's are other messages.
-		r = b.store.Forget(s.origin, 0)
+		// identifiers in the store; a new session's are other messages. Its end
+		// may not be durable yet either.
+		s.saved = b.store.Forget(s.origin, 0).After(b.ended)
 	}
 	s.requested, s.expiry, s.owner = requested, expiry, c
-	var err error
 	if expiry > 0 || s.consumer != nil {
-		var saved store.Receipt
-		saved, err = b.persistLocked(s)
-		if r = r.After(saved); err != nil {
+		if err := b.persistLocked(s); err != nil {
 			s.owner = nil
 			b.endLocked(s)
 			b.log.Error("session not saved", "client", s.id, "error", err)
-			return r, refusal(packet.ServerUnavailable, "session not saved")
+			return store.Receipt{}, refusal(packet.ServerUnavailable, "session not saved")
 		}
 	}
 	if p.Version == packet.V5 && expiry != requested {
@@ -232,9 +228,9 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 	}
 	c.session = s
 	if failed { // it may take long; see DESIGN on what a failed store still serves
-		r = store.Receipt{}
+		return store.Receipt{}, nil
 	}
-	return r, nil
+	return s.saved, nil
 }
 
 // waitFor waits for the session's record before CONNACK.

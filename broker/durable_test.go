@@ -66,6 +66,54 @@ func TestAnswersWaitForTheDisk(t *testing.T) {
 			release()
 			p.wantAck(packet.PUBCOMP, 1)
 		}},
+		{"PUBCOMP waits for the forget on the next connection too", func(t *testing.T, r *rig, _ string) {
+			p := r.connect(packet.V5, "p", persistent)
+			p.publish(pub("d", 2, 1, "a"))
+			p.wantAck(packet.PUBREC, 1)
+			release := r.holdSyncs()
+			defer release()
+			p.sendAck(packet.PUBREL, 1)
+			p.ping()
+			r.drop(p, "p")
+			p = r.connect(packet.V5, "p", persistent)
+			p.sendAck(packet.PUBREL, 1)
+			p.ping()
+			release()
+			p.wantAck(packet.PUBCOMP, 1)
+		}},
+		{"SUBACK for what is on its way to the disk already waits too", func(t *testing.T, r *rig, _ string) {
+			s := r.connect(packet.V5, "s", persistent)
+			release := r.holdSyncs()
+			defer release()
+			subscribe := packet.AppendSubscribe(nil, packet.V5, &packet.Subscribe{ID: 100, Filters: []packet.Filter{filter("t", 2)}})
+			s.send(subscribe)
+			s.ping()
+			s.send(subscribe)
+			s.ping()
+			release()
+			s.wantSuback(packet.SUBACK)
+			s.wantSuback(packet.SUBACK)
+		}},
+		{"CONNACK waits for what a former connection of the session left", func(t *testing.T, r *rig, _ string) {
+			connect := packet.AppendConnect(nil, &packet.Connect{Version: packet.V5, ClientID: "new", SessionExpiry: 3600})
+			release := r.holdSyncs()
+			defer release()
+			first, second := r.dial(), r.dial()
+			first.send(connect)
+			<-r.gate.waits
+			second.send(connect)
+			first.wantEnd(0)
+			// A client that is connected shows that the second has been handled
+			// as far as it goes.
+			r.connect(packet.V5, "live").ping()
+			if n := len(second.peek()); n != 0 {
+				t.Errorf("%d bytes before the sync", n)
+			}
+			release()
+			if ack := second.wantConnack(); !ack.SessionPresent {
+				t.Error("session not there")
+			}
+		}},
 		{"PUBREL waits for the release", func(t *testing.T, r *rig, _ string) {
 			s, p := r.connect(packet.V5, "s", persistent), r.connect(packet.V5, "p")
 			s.subscribe(filter("t", 2))

@@ -131,16 +131,18 @@ func (c *conn) handlePubrel(a packet.Ack) error {
 			kept = inStore
 		}
 	}
-	if !held {
-		c.answer(store.Receipt{}, packet.PUBCOMP, a.ID, packet.PacketIDNotFound)
-		return nil
-	}
-	delete(s.received, a.ID)
+	// Also of an identifier that is not held any more: the connection may have
+	// been cut while its forget was on the way to the disk.
 	var r store.Receipt
-	if kept == inStore {
+	if kept != inMemory {
 		r = c.b.store.Forget(s.origin, a.ID)
 	}
-	c.answer(r, packet.PUBCOMP, a.ID, packet.Success) // [MQTT-4.3.3-11]
+	code := packet.PacketIDNotFound
+	if held {
+		code = packet.Success
+		delete(s.received, a.ID)
+	}
+	c.answer(r, packet.PUBCOMP, a.ID, code) // [MQTT-4.3.3-11]
 	return nil
 }
 

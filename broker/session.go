@@ -31,10 +31,11 @@ type session struct {
 	origin string // "session/" + id: as publisher and as consumer
 	slot   int
 
-	owner     *conn  // claiming, attached or detaching; nil when offline
-	requested uint32 // session expiry in CONNECT
-	expiry    uint32 // granted, in seconds; never = no end
-	record    []byte // as it is in the store, nil = not there
+	owner     *conn         // claiming, attached or detaching; nil when offline
+	requested uint32        // session expiry in CONNECT
+	expiry    uint32        // granted, in seconds; never = no end
+	record    []byte        // as it is in the store, nil = not there
+	saved     store.Receipt // of the last change of its records, also by a former connection: answers about them wait for it
 	subs      map[string]*sub
 	subCount  int             // len(subs) without the shared ones, for the router
 	consumer  *store.Consumer // constant while connected; nil = not durable
@@ -157,13 +158,11 @@ func (b *Broker) newSessionLocked(id string) *session {
 
 // persistLocked makes the session durable with its granted expiry, or changes
 // its record; nothing is written when nothing changed.
-func (b *Broker) persistLocked(s *session) (store.Receipt, error) {
-	var r store.Receipt
+func (b *Broker) persistLocked(s *session) error {
 	if s.consumer == nil {
-		r = b.store.Forget(s.origin, 0)
 		c, err := b.store.Consumer(s.origin, store.SessionIDs)
 		if err != nil {
-			return r, fmt.Errorf("consumer of session %q: %w", s.id, err)
+			return fmt.Errorf("consumer of session %q: %w", s.id, err)
 		}
 		s.consumer = c
 		b.lasting++
@@ -171,14 +170,14 @@ func (b *Broker) persistLocked(s *session) (store.Receipt, error) {
 	record := sessionRecord(s.expiry, store.Stamp{})
 	if string(record) != string(s.record) {
 		s.record, s.stamped = record, false
-		r = r.After(b.store.Set(sessionKey(s.id), record))
+		s.saved = s.saved.After(b.store.Set(sessionKey(s.id), record))
 	}
-	return r, nil
+	return nil
 }
 
 // endLocked removes the session and everything of it. The will of a session
 // that ends is the caller's to publish.
-func (b *Broker) endLocked(s *session) store.Receipt {
+func (b *Broker) endLocked(s *session) {
 	delete(b.sessions, s.id)
 	var r store.Receipt
 	for filter, sb := range s.subs {
@@ -195,7 +194,7 @@ func (b *Broker) endLocked(s *session) store.Receipt {
 		r = r.After(b.store.Delete(sessionKey(s.id)))
 		r = r.After(b.store.Remove(s.origin))
 	}
-	return r
+	b.ended = b.ended.After(r)
 }
 
 // grantExpiry limits what a client asks for.
@@ -215,7 +214,7 @@ func (b *Broker) changeExpiry(s *session, requested uint32) {
 	s.expiry = expiry
 	if expiry > 0 {
 		// Nobody waits for it: what a crash forgets is a longer or shorter life.
-		if _, err := b.persistLocked(s); err != nil {
+		if err := b.persistLocked(s); err != nil {
 			b.log.Error("session not saved", "client", s.id, "error", err)
 		}
 	}

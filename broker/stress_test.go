@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +23,7 @@ func TestNothingIsLostOverCutsAndCrashes(t *testing.T) {
 	const publishers, messages, crashes = 4, 300, 4
 	w := &world{rig: rigTCP(t, Options{})}
 	subs := []*stressSub{newStressSub(w, packet.V5, 1), newStressSub(w, packet.V311, 2)}
+	w.subs = subs
 	for _, s := range subs { // the subscriptions are there before anybody publishes
 		s.cut = 1 << 30
 		s.once(func() bool { return s.subscribed })
@@ -34,6 +37,7 @@ func TestNothingIsLostOverCutsAndCrashes(t *testing.T) {
 	for i := range publishers {
 		version := []byte{packet.V311, packet.V5}[i%2]
 		p := newStressPub(w, version, i, byte(1+i/2), messages)
+		w.pubs = append(w.pubs, p)
 		publishing.Go(p.run)
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -64,6 +68,28 @@ func TestNothingIsLostOverCutsAndCrashes(t *testing.T) {
 type world struct {
 	rig *rig
 	mu  sync.RWMutex // held for writing while the broker is down
+
+	subs []*stressSub
+	pubs []*stressPub
+}
+
+// state says what is missing.
+func (w *world) state() string {
+	var b strings.Builder
+	for _, p := range w.pubs {
+		fmt.Fprintf(&b, "\n%s (QoS %d) has %d of %d acknowledged", p.id, p.qos, p.acked.Load(), p.n)
+	}
+	for _, s := range w.subs {
+		s.mu.Lock()
+		for from, seen := range s.seen {
+			fmt.Fprintf(&b, "\n%s has %d of publisher %d, the highest %d", s.id, len(seen), from, s.high[from])
+		}
+		for _, err := range s.errors {
+			fmt.Fprintf(&b, "\n%v", err)
+		}
+		s.mu.Unlock()
+	}
+	return b.String()
 }
 
 func (w *world) dial() (net.Conn, error) {
@@ -76,12 +102,12 @@ func (w *world) waitFor(f func() bool) {
 	w.rig.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !f() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.rig.t.Fatal("nothing moves any more")
+			w.rig.t.Fatalf("nothing moves any more: %s", w.state())
 		}
 	}
 }
@@ -162,7 +188,7 @@ type stressPub struct {
 	index  int
 	qos    byte
 	n      int
-	acked  int
+	acked  atomic.Int32
 	next   int
 	open   []stressMsg
 	lastID uint16
@@ -182,7 +208,7 @@ func newStressPub(w *world, version byte, index int, qos byte, n int) *stressPub
 }
 
 func (p *stressPub) run() {
-	for p.acked < p.n {
+	for int(p.acked.Load()) < p.n {
 		if p.connect() == nil {
 			_ = p.read(p.handle)
 		}
@@ -216,7 +242,7 @@ func (p *stressPub) handle(typ, flags byte, body []byte) error {
 				return p.resend(m)
 			}
 			p.open = append(p.open[:i], p.open[i+1:]...)
-			p.acked++
+			p.acked.Add(1)
 			break
 		}
 	}
@@ -228,7 +254,7 @@ func (p *stressPub) handle(typ, flags byte, body []byte) error {
 			return err
 		}
 	}
-	if p.acked == p.n {
+	if int(p.acked.Load()) == p.n {
 		return errCut
 	}
 	return nil

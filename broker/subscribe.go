@@ -94,7 +94,6 @@ func (c *conn) handleSubscribe(body []byte) error {
 	}
 	b, s := c.b, c.session
 	ack := packet.Suback{ID: p.ID, Codes: make([]byte, 0, len(p.Filters))}
-	var r store.Receipt
 	var fresh []*sub // to be sent retained messages
 	b.mu.Lock()
 	for i := range p.Filters {
@@ -113,10 +112,11 @@ func (c *conn) handleSubscribe(body []byte) error {
 			if !shared && (f.RetainHandling == 0 || f.RetainHandling == 1 && old == nil) {
 				fresh = append(fresh, sb)
 			}
-			r = r.After(wrote)
+			s.saved = s.saved.After(wrote)
 		}
 		ack.Codes = append(ack.Codes, code)
 	}
+	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.SUBACK, &ack)
 	c.answerFrame(r, c.frame)
@@ -164,7 +164,6 @@ func (c *conn) handleUnsubscribe(body []byte) error {
 	}
 	b, s := c.b, c.session
 	ack := packet.Suback{ID: p.ID, Codes: make([]byte, 0, len(p.Filters))}
-	var r store.Receipt
 	b.mu.Lock()
 	for _, f := range p.Filters {
 		sb := s.subs[f]
@@ -174,10 +173,11 @@ func (c *conn) handleUnsubscribe(body []byte) error {
 		}
 		b.removeSubLocked(s, sb)
 		if s.consumer != nil {
-			r = r.After(b.store.Delete(subKey(s.id, f)))
+			s.saved = s.saved.After(b.store.Delete(subKey(s.id, f)))
 		}
 		ack.Codes = append(ack.Codes, packet.Success)
 	}
+	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.UNSUBACK, &ack)
 	c.answerFrame(r, c.frame)
