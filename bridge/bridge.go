@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"packetboat/broker"
@@ -53,7 +52,6 @@ type Bridge struct {
 	lanes [lanes]lane
 
 	live  live
-	link  atomic.Pointer[link] // of the present connection
 	state stateBox
 	count counters
 	warn  struct {

@@ -165,9 +165,12 @@ func (c *cloud) serve(conn net.Conn) {
 				break
 			}
 			c.mu.Lock()
-			if typ == packet.CONNECT {
+			switch {
+			case typ == packet.CONNECT:
 				s, out = c.connect(conn, body, out)
-			} else {
+			case s == nil || s.conn != conn:
+				err = io.EOF // taken over: what still comes on it counts no more
+			default:
 				out, err = c.packet(s, typ, flags, body, out)
 			}
 			c.cond.Broadcast()

@@ -60,8 +60,7 @@ func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, 
 		return 0, err
 	}
 	c := b.newConn(ctx, server, raw)
-	b.link.Store(c.link)
-	defer b.link.CompareAndSwap(c.link, nil)
+	defer b.live.detach(c)
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
 		defer b.lanes[i].consumer.OnReady(nil)
@@ -292,6 +291,9 @@ func (c *conn) watch(done <-chan struct{}) {
 		case <-timer.C:
 		}
 		b.mu.Lock()
+		if c.answers.Len() > 0 {
+			c.progress = time.Now() // it is our disk that is waited for
+		}
 		waits, since := c.inFlightLocked() > 0, time.Since(c.progress)
 		b.mu.Unlock()
 		switch {

@@ -22,14 +22,15 @@ import (
 
 // rig is a gateway as far as a bridge needs one, on a simulated disk.
 type rig struct {
-	t      testing.TB
-	disk   *simdisk.Disk
-	gate   syncGate // of its syncs
-	cloud  *cloud
-	faults *faults
-	cfg    config.Bridge
-	clock  store.Clock
-	log    *logBuffer
+	t           testing.TB
+	disk        *simdisk.Disk
+	gate        syncGate // of its syncs
+	cloud       *cloud
+	faults      *faults
+	cfg         config.Bridge
+	clock       store.Clock
+	withoutRule string // of the store's model
+	log         *logBuffer
 
 	store  *store.Store
 	broker *broker.Broker
@@ -90,7 +91,7 @@ func template(s string) config.Template {
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
-	r.store, err = store.Open("", store.Options{FS: r.disk, Clock: r.clock, SegmentSize: 256 << 10})
+	r.store, err = store.Open("", store.Options{FS: r.disk, Clock: r.clock, SegmentSize: 256 << 10, WithoutRule: r.withoutRule})
 	if err != nil {
 		r.t.Fatal(err)
 	}

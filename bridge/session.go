@@ -64,6 +64,9 @@ func (c *conn) ConAckReceived(_ io.Writer, _ *packets.Connect, ack *packets.Conn
 	ctx, cancel := context.WithTimeout(c.ctx, b.cfg.AckTimeout)
 	defer cancel()
 	if err := b.store.Wait(ctx, after); err != nil {
+		if failed := b.store.Failed(); failed != nil {
+			err = failed
+		}
 		return fmt.Errorf("record the new upstream session: %w", err)
 	}
 	return nil
