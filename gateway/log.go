@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,16 +35,32 @@ func newHandler(level, format string, w io.Writer) slog.Handler {
 	}[level]}
 	switch format {
 	case "json":
+		opt.ReplaceAttr = readable
 		return slog.NewJSONHandler(w, opt)
 	case "journal": // which has a time of its own for each line
-		opt.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}
+		opt.ReplaceAttr = withoutTime
 	}
 	return slog.NewTextHandler(w, opt)
+}
+
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// readable writes as text what JSON would write as nanoseconds or as a struct.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value; {
+	case v.Kind() == slog.KindDuration:
+		a.Value = slog.StringValue(v.Duration().String())
+	case v.Kind() == slog.KindAny:
+		if s, ok := v.Any().(net.Addr); ok {
+			a.Value = slog.StringValue(s.String())
+		}
+	}
+	return a
 }
 
 // toJournal reports whether f is the stream to the journal that systemd has

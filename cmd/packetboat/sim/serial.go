@@ -105,7 +105,7 @@ func (d *Serial) Run(ctx context.Context) error {
 				d.written++
 				rest = append(d.Source.Payload(d.Source.Next()), '\r', '\n')
 			}
-			if err := d.master.SetWriteDeadline(time.Now().Add(every)); err != nil {
+			if err := d.master.SetWriteDeadline(time.Now().Add(max(every, 20*time.Millisecond))); err != nil {
 				return fmt.Errorf("device %s: %w", d.Source.Name, err)
 			}
 			n, err := d.master.Write(rest)

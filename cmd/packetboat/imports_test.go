@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "packetboat"
+
+// graph is who may import whom: data flows one way through the packages, and
+// imports point the same way. Mechanisms do not know the configuration, only
+// gateway and the commands know all parts, and what is outside of the standard
+// library and golang.org/x has one place each.
+var graph = map[string][]string{
+	"config":                   {"github.com/BurntSushi/toml"},
+	"broker/store/wal":         {},
+	"broker/store/wal/simdisk": {"broker/store/wal"},
+	"broker/store":             {"broker/store/wal"},
+	"broker/packet":            {},
+	"broker/topic":             {},
+	"broker/qos":               {"broker/packet", "broker/store"},
+	"broker":                   {"broker/packet", "broker/topic", "broker/qos", "broker/store", "config"},
+	"adapters/frame":           {},
+	"adapters/decode":          {"config"},
+	"adapters":                 {"adapters/frame", "adapters/decode", "broker", "broker/store", "broker/topic", "config"},
+	"adapters/serial":          {"adapters", "config", "go.bug.st/serial"},
+	"adapters/tcp":             {"adapters", "config"},
+	"bridge": {"broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
+		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
+		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
+	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config",
+		"github.com/coreos/go-systemd/v22/daemon"},
+	"gateway/e2e":         {},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "config", "gateway"},
+	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
+	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
+}
+
+func TestImportsPointTheWayTheDataFlows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		seen[name] = true
+		allowed, known := graph[name]
+		if !known {
+			t.Errorf("package %s has no place in the graph", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			ours := strings.HasPrefix(i, module+"/")
+			host, _, _ := strings.Cut(i, "/")
+			standard := !ours && !strings.Contains(host, ".")
+			if standard || strings.HasPrefix(i, "golang.org/x/") {
+				continue
+			}
+			if i = strings.TrimPrefix(i, module+"/"); !slices.Contains(allowed, i) {
+				t.Errorf("%s must not import %s", name, i)
+			}
+		}
+	}
+	for name := range graph {
+		if !seen[name] {
+			t.Errorf("the graph has %s, which does not exist", name)
+		}
+	}
+}
