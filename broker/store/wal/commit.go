@@ -365,15 +365,14 @@ func (l *Log) finish(f *frameBuf) {
 // keepLocked adds a durable frame to the tail that readers find in memory.
 func (l *Log) keepLocked(f *frameBuf) {
 	l.tail = append(l.tail, f)
-	l.tailLen += len(f.buf)
+	l.tailLen += cap(f.buf)
+	l.usual = max(len(f.buf), l.usual*15/16)
 	drop := 0
 	for l.tailLen > tailBytes && drop < len(l.tail)-1 {
 		old := l.tail[drop]
-		l.tailLen -= len(old.buf)
+		l.tailLen -= cap(old.buf)
 		drop++
-		if len(l.free) < 8 && cap(old.buf) <= 2*CommitBytes {
-			l.free = append(l.free, old)
-		}
+		l.recycleLocked(old)
 	}
 	if drop > 0 {
 		n := copy(l.tail, l.tail[drop:])

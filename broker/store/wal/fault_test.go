@@ -271,8 +271,8 @@ func TestAReadErrorIsNotDamage(t *testing.T) {
 	for i := range 9 {
 		r.add(msg(i, 100))
 	}
-	r.open(0, 0)
 	for op, fail := range map[simdisk.Op]error{simdisk.OpOpen: unix.EMFILE, simdisk.OpRead: unix.EIO} {
+		r.open(0, 0) // nothing in memory, no file open
 		r.disk.Fault = func(o simdisk.Op, name string) error {
 			if o == op {
 				return fail

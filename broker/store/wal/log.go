@@ -65,7 +65,9 @@ type Options struct {
 const CommitBytes = 256 << 10
 
 const (
-	tailBytes      = 1 << 20 // newest frames kept in memory for readers
+	tailBytes      = 1 << 20 // of memory for the newest frames, kept for readers
+	freeBuffers    = 8       // of frames, kept for reuse
+	firstCap       = 1 << 10 // of a new buffer
 	poolFiles      = 2       // freed segments kept for reuse
 	defaultSegment = 8 << 20
 	slowSync       = time.Second
@@ -136,7 +138,8 @@ type Log struct {
 	mu      sync.Mutex // guards what follows
 	sealed  []*frameBuf
 	tail    []*frameBuf
-	tailLen int
+	tailLen int // capacity of all
+	usual   int // length of a large one among the latest frames
 	free    []*frameBuf
 	segs    []segment
 	waiters []waiter
@@ -265,13 +268,43 @@ func (l *Log) tableFrame(pos Pos, late bool) []byte {
 }
 
 func (l *Log) takeBufLocked() *frameBuf {
-	if n := len(l.free); n > 0 {
-		f := l.free[n-1]
-		l.free = l.free[:n-1]
-		*f = frameBuf{buf: f.buf[:frameHeader]}
-		return f
+	n := len(l.free)
+	if n == 0 {
+		return &frameBuf{buf: make([]byte, frameHeader, firstCap)}
 	}
-	return &frameBuf{buf: make([]byte, frameHeader, 4096)}
+	small := 0
+	for i, f := range l.free {
+		if cap(f.buf) < cap(l.free[small].buf) {
+			small = i
+		}
+	}
+	f := l.free[small]
+	l.free[small] = l.free[n-1]
+	l.free = l.free[:n-1]
+	if cap(f.buf) > 16<<10 && cap(f.buf) > 8*l.usual {
+		// Left from a burst: it would fill the tail with little in it.
+		f = &frameBuf{buf: make([]byte, frameHeader, firstCap)}
+	}
+	*f = frameBuf{buf: f.buf[:frameHeader]}
+	return f
+}
+
+// recycleLocked keeps the buffer of f for another frame, small ones rather than
+// large ones.
+func (l *Log) recycleLocked(f *frameBuf) {
+	if cap(f.buf) > 2*CommitBytes {
+		return
+	}
+	if len(l.free) < freeBuffers {
+		l.free = append(l.free, f)
+		return
+	}
+	for i := range l.free {
+		if cap(l.free[i].buf) > cap(f.buf) {
+			l.free[i] = f
+			return
+		}
+	}
 }
 
 func (l *Log) kick() {

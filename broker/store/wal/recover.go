@@ -59,7 +59,7 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 	}
 	l.closeFilesLocked()
 	l.count = s.count
-	l.open = &frameBuf{pos: s.pos, before: s.count, buf: make([]byte, frameHeader, 4096)}
+	l.open = &frameBuf{pos: s.pos, before: s.count, buf: make([]byte, frameHeader, firstCap)}
 	l.durable.Store(uint64(s.pos))
 	return l, nil
 }
