@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -281,11 +280,12 @@ func allZero(b []byte) bool {
 }
 
 func (s *scan) damage(d Damage) {
-	level := slog.LevelError
+	args := []any{"file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes}
 	if d.Torn {
-		level = slog.LevelWarn
+		s.l.log.Warn("the queue ends in an unfinished commit, as after a power cut; it was cut off, nobody had been told that it was stored", args...)
+	} else {
+		s.l.log.Error("the queue has damaged bytes; they are passed over and kept in a quarantine file", args...)
 	}
-	s.l.log.Log(context.Background(), level, "the queue has damaged bytes", "file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes, "torn_tail", d.Torn)
 	if s.l.opt.OnDamage != nil {
 		s.l.opt.OnDamage(d)
 	}
