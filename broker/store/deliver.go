@@ -7,6 +7,8 @@ import (
 	"sort"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"packetboat/broker/store/wal"
 )
 
@@ -22,6 +24,8 @@ type reader struct {
 	rescued bool    // its kind
 	seq     uint64  // all below were passed
 	ids     []uint32
+	bad     wal.Pos // a frame that could not be read
+	tries   int     // ... so many times
 }
 
 // TryNext fills d with the next message to deliver, in order, and moves on. It
@@ -63,7 +67,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		if c.removed || c.cursor != seq || c.isDoneLocked(seq) {
 			continue // dropped while the disk was read
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || err != nil && c.tryAgainLocked(err) {
 			return false
 		}
 		if why := c.verdictLocked(found, d, seq); why != 0 {
@@ -266,6 +270,50 @@ func (c *Consumer) readFrame() error {
 	return nil
 }
 
+// readTries is how often a frame is read that gives an error of the medium,
+// once a second, before it counts as damaged.
+const readTries = 5
+
+// tryAgainLocked puts c off after an error of the file system until the next
+// round of the housekeeping. It returns false when the frame is given up: the
+// medium keeps failing there, and what is behind it must not wait for ever. Any
+// other error (too many open files, say) is no reason to lose a message.
+func (c *Consumer) tryAgainLocked(err error) bool {
+	r := &c.rd
+	if r.bad != r.next {
+		r.bad, r.tries = r.next, 0
+		c.s.log.Error("reading the queue failed; it is tried again", "consumer", c.name, "err", err)
+	}
+	medium := errors.Is(err, unix.EIO) || errors.Is(err, unix.EBADMSG) || errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.ENODATA)
+	if r.tries++; medium && r.tries > readTries {
+		r.recs, r.next = nil, c.s.wal.Skip(r.next)
+		return false
+	}
+	c.s.stalled = append(c.s.stalled, c)
+	return true
+}
+
+// retryReads wakes the consumers whose log could not be read a moment ago.
+func (s *Store) retryReads() {
+	s.mu.Lock()
+	stalled := s.stalled
+	s.stalled = nil
+	var ready []func()
+	for _, c := range stalled {
+		select {
+		case c.wait <- struct{}{}:
+		default:
+		}
+		if c.ready != nil {
+			ready = append(ready, c.ready)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range ready {
+		f()
+	}
+}
+
 const frameHead = 24 // of the log's frames
 
 // seqIn returns the seq under which rec, a message or a rescue, is for c.
@@ -346,8 +394,8 @@ func (c *Consumer) Next(ctx context.Context) (Delivery, error) {
 	}
 }
 
-// OnReady sets the function that is called, by the committer, when TryNext may
-// find something new; nil for none. A consumer with one is online: the
+// OnReady sets the function that is called, by the committer or the
+// housekeeping, when TryNext may find something new; nil for none. A consumer with one is online: the
 // positions of its newest messages are kept, so that live traffic is read from
 // memory.
 func (c *Consumer) OnReady(f func()) {

@@ -101,8 +101,8 @@ func (c *Consumer) GiveUp(seq uint64, why Reason) Receipt {
 }
 
 func (c *Consumer) giveUpLocked(seq uint64, why Reason) Receipt {
-	if c.removed || seq >= c.floor+windowSize || seq >= c.next || c.isDoneLocked(seq) {
-		return Receipt{}
+	if c.removed || seq >= c.floor+windowSize || seq >= c.next || c.isDoneLocked(seq) || c.isReleasedLocked(seq) {
+		return Receipt{} // a released one the peer has: only PUBREL is left
 	}
 	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq}
 	g.From = c.s.clocks.now()

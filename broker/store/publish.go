@@ -71,10 +71,13 @@ func (s *Store) waitForRoomToStage() error {
 	if err := s.wal.Failed(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
+	next := s.wal.Durable() // before Staged: what is staged then makes it durable
 	if s.wal.Staged() < maxStaged {
 		return nil
 	}
-	if err := s.wal.Wait(context.Background(), s.wal.Durable()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), hangLimit)
+	defer cancel()
+	if err := s.wal.Wait(ctx, next); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return nil

@@ -26,7 +26,7 @@ func (s *Store) recover(dir string) error {
 	s.wal, err = wal.Open(dir, from, count, wal.Options{
 		FS: s.fs, Lock: &s.mu, SegmentSize: s.opt.SegmentSize, CommitInterval: s.opt.CommitInterval, Log: s.log,
 		Counted:      func(rec []byte) bool { return len(rec) > 0 && rec[0] == recMessage },
-		BeforeSeal:   func() { s.progressLocked(false) },
+		BeforeSeal:   func() { s.progressLocked(s.ending) },
 		BeginSegment: s.beginSegmentLocked,
 		OnCommit:     s.onCommit,
 		OnDamage:     r.damage,

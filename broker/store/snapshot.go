@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"packetboat/broker/store/wal"
 )
@@ -11,15 +13,17 @@ import (
 // snapshotState is what the housekeeping knows of snapshots.
 type snapshotState struct {
 	wake chan struct{}
-	at   wal.Pos   // of the newest
-	size int64     // of the newest
-	kept []wal.Pos // newest first, at most two
+	busy sync.Mutex // held while one is written
+	due  bool       // after damage: else each start would find it again
+	at   wal.Pos    // of the newest
+	size int64      // of the newest
+	kept []wal.Pos  // newest first, at most two
 }
 
 // snapshotDueLocked: the log has grown by max(segment, 4 × the last snapshot).
 func (s *Store) snapshotDueLocked() bool {
 	grown := int64(s.wal.End() - max(s.snap.at, wal.FirstPos))
-	return grown > max(s.opt.SegmentSize, 4*s.snap.size)
+	return s.snap.due || grown > max(s.opt.SegmentSize, 4*s.snap.size)
 }
 
 func (s *Store) snapshotIfDue(ctx context.Context) error {
@@ -29,12 +33,20 @@ func (s *Store) snapshotIfDue(ctx context.Context) error {
 	if !due || s.wal.Failed() != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
+	defer cancel()
 	return s.Snapshot(ctx)
 }
+
+// snapshotWait is how long the housekeeping waits for the log: the disk may
+// hang, and it is the housekeeping that notices.
+const snapshotWait = 10 * time.Second
 
 // Snapshot writes the present state as a compact log and lets go of the
 // snapshot before the last. Run does it when it is due.
 func (s *Store) Snapshot(ctx context.Context) error {
+	s.snap.busy.Lock()
+	defer s.snap.busy.Unlock()
 	st := s.freeze()
 	// A state that is ahead of the log would show messages that never were.
 	if err := s.wal.Wait(ctx, st.pos-1); err != nil {
@@ -49,8 +61,11 @@ func (s *Store) writeSnapshot(st *frozen) error {
 		return err
 	}
 	s.mu.Lock()
-	s.snap.at, s.snap.size = st.pos, size
+	s.snap.at, s.snap.size, s.snap.due = st.pos, size, false
 	old := s.snap.kept
+	if len(old) > 0 && old[0] == st.pos { // written again
+		old = old[1:]
+	}
 	s.snap.kept = append([]wal.Pos{st.pos}, old[:min(len(old), 1)]...)
 	s.mu.Unlock()
 	snaps, err := wal.Snapshots(s.fs)

@@ -80,8 +80,10 @@ type Store struct {
 	diskFree int64  // of the file system, as last measured
 	credit   int64  // bytes that may be staged before the bounds are looked at again
 	full     bool
-	unpinned wal.Pos // of the newest record that made a segment free to go
-	idShift  uint64  // 0 but in the test without the rule id_from_seq
+	ending   bool
+	stalled  []*Consumer // whose log could not be read; tried again by the housekeeping
+	unpinned wal.Pos     // of the newest record that made a segment free to go
+	idShift  uint64      // 0 but in the test without the rule id_from_seq
 	accepted uint64
 }
 
@@ -167,7 +169,7 @@ func (s *Store) Run(ctx context.Context) error {
 	stop()
 	<-keeper
 	s.mu.Lock()
-	s.progressLocked(true)
+	s.ending = true // all progress joins the last commit
 	s.mu.Unlock()
 	stopCommits()
 	err := <-committer
@@ -201,6 +203,7 @@ func (s *Store) keep(ctx context.Context) {
 		if idle {
 			s.wal.Kick()
 		}
+		s.retryReads()
 		if err := s.snapshotIfDue(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("snapshot of the queue failed; it is tried again", "err", err)
 		}

@@ -105,6 +105,7 @@ func (l *Log) commitFrame(ctx context.Context, f *frameBuf) error {
 			err = l.writeFrame(f)
 		}
 	}
+	l.writing.Store(0) // first: else CheckHang could call it failed for good
 	l.setFailed(nil)
 	l.finish(f)
 	return nil
@@ -115,11 +116,19 @@ func (l *Log) commitFrame(ctx context.Context, f *frameBuf) error {
 // with an error. It is well again when the commit succeeds.
 func (l *Log) CheckHang(limit time.Duration) {
 	start := l.writing.Load()
-	if start == 0 || l.Failed() != nil {
+	d := time.Since(l.opened) - time.Duration(start)
+	if start == 0 || d <= limit {
 		return
 	}
-	if d := time.Since(l.opened) - time.Duration(start); d > limit {
-		l.setFailed(fmt.Errorf("a write has been hanging for %v", d.Round(time.Second)))
+	err := fmt.Errorf("a write has been hanging for %v", d.Round(time.Second))
+	l.mu.Lock()
+	hangs := l.failed == nil && l.writing.Load() == start
+	if hangs {
+		l.failed = err
+	}
+	l.mu.Unlock()
+	if hangs && l.opt.OnState != nil {
+		l.opt.OnState(err)
 	}
 }
 

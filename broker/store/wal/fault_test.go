@@ -336,3 +336,40 @@ func (f badFile) ReadAt(b []byte, off int64) (int, error) {
 	}
 	return f.File.ReadAt(b, off)
 }
+
+// TestADiskThatHangsCountsAsFailedUntilItAnswers holds a sync for a minute.
+func TestADiskThatHangsCountsAsFailedUntilItAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, simdisk.New(), 1<<20).open(0, 0)
+		r.disk.Fault = func(op simdisk.Op, name string) error {
+			if op == simdisk.OpSync {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		stop := r.run()
+		p := r.append("m1")
+		for range 29 {
+			time.Sleep(time.Second)
+			r.log.CheckHang(30 * time.Second)
+		}
+		if err := r.log.Failed(); err != nil {
+			t.Fatalf("after 29 seconds: %v", err)
+		}
+		for range 3 {
+			time.Sleep(time.Second)
+			r.log.CheckHang(30 * time.Second)
+		}
+		if len(r.states) != 1 || r.log.Failed() == nil || !strings.Contains(r.states[0].Error(), "hanging for 3") {
+			t.Fatalf("after 32 seconds: %v", r.states)
+		}
+		if err := r.log.Wait(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		r.log.CheckHang(30 * time.Second)
+		if len(r.states) != 2 || r.log.Failed() != nil {
+			t.Fatalf("when it answered: %v", r.states)
+		}
+		stop()
+	})
+}
