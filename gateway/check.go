@@ -58,18 +58,10 @@ func (c *checker) role(section string, err error) {
 	}
 }
 
-// sizes checks what must fit into what. A size that follows from the disk is
-// taken as on a disk with room enough.
+// sizes checks that frames fit into packets. A size that follows from the disk
+// is taken as on a disk with room enough.
 func (c *checker) sizes() {
 	l := limitsOf(c.cfg, disk{})
-	if m := int64(c.cfg.Broker.MaxPacketSize); m > l.segment/2 {
-		c.fail("broker.max_packet_size", "%v is more than half a segment of the queue, which a message must fit in; set it to %v at most, or queue.segment_size to %v",
-			config.Size(m), config.Size(l.segment/2), config.Size(2*m))
-	}
-	if s, most := int64(c.cfg.Queue.SegmentSize), int64(c.cfg.Queue.MaxSize)/16; s > most {
-		c.fail("queue.segment_size", "%v is more than a 16th of queue.max_size, which leaves too few segments to work with; set it to %v at most",
-			config.Size(s), config.Size(most))
-	}
 	frame := func(section string, s *config.Stream) {
 		if m := int64(s.Frame.Max); m > l.maxPacket {
 			c.fail(section+".frame.max", "must be at most broker.max_packet_size, here %v", config.Size(l.maxPacket))

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"packetboat/config"
+	"packetboat/gateway"
+)
+
+// call runs a command line and gives what it printed.
+func call(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	dir := t.TempDir()
+	open := func(name string) *os.File {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	o, e := open("out"), open("err")
+	code = dispatch(context.Background(), args, o, e)
+	read := func(f *os.File) string {
+		f.Close()
+		b, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	return code, read(o), read(e)
+}
+
+func TestTheCommandLine(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "good.toml")
+	if err := os.WriteFile(good, []byte("[gateway]\nid = \"g\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		args     []string
+		code     int
+		out, err string // parts of what is printed
+	}{
+		{"nothing gives the usage, as an error", nil, 2, "", "usage: packetboat COMMAND"},
+		{"help gives it as asked", []string{"help"}, 0, "usage: packetboat COMMAND", ""},
+		{"-h too", []string{"-h"}, 0, "usage: packetboat COMMAND", ""},
+		{"help on a command", []string{"help", "demo"}, 0, "usage: packetboat demo", ""},
+		{"-h on a command", []string{"check", "-h"}, 0, "-config FILE", ""},
+		{"an unknown command names those there are", []string{"start"}, 2, "", "[run check demo version]"},
+		{"an unknown flag gives the command's usage", []string{"run", "-x"}, 2, "", "usage: packetboat run"},
+		{"a stray argument too", []string{"check", "file.toml"}, 2, "", `unexpected argument "file.toml"`},
+		{"version", []string{"version"}, 0, "packetboat ", ""},
+		{"--version", []string{"--version"}, 0, "packetboat ", ""},
+		{"a right configuration is ok", []string{"check", "-config", good}, 0, good + ": ok\n", ""},
+		{"one that is not there", []string{"check", "-config", good + "x"}, 2, "", "cannot be read: no such file"},
+		{"nor is it run", []string{"run", "-config", good + "x"}, 2, "", "cannot be read: no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out, errOut := call(t, c.args...)
+			if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errOut, c.err) {
+				t.Errorf("exit code %d\nout: %s\nerr: %s", code, out, errOut)
+			}
+			if (c.code == 0) != (errOut == "") {
+				t.Errorf("exit code %d with this on standard error: %s", code, errOut)
+			}
+		})
+	}
+}
+
+func TestTheConfigurationCanBeNamedByTheEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "named.toml")
+	t.Setenv("PACKETBOAT_CONFIG", file)
+	if _, _, errOut := call(t, "check"); !strings.Contains(errOut, file) {
+		t.Error(errOut)
+	}
+}
+
+func TestTheReadmesConfigurationIsRight(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, block := range strings.Split(string(readme), "```toml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		text += block
+		// Each block makes sense behind those before.
+		cfg, err := config.Parse("README.md", []byte(strings.ReplaceAll(text, "/etc/packetboat/cloud.password", secret)), config.Options{
+			Hostname: func() (string, error) { return "gw", nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if errs := gateway.Check(cfg); len(errs) > 0 {
+			t.Fatal(errs)
+		}
+	}
+	if !strings.Contains(text, "[serial.command]") {
+		t.Error("the configurations were not found")
+	}
+}
