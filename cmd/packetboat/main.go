@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Exit codes.
@@ -20,6 +21,10 @@ const (
 	exitFailed = 1
 	exitUsage  = 2 // wrong usage or configuration
 )
+
+// sameSignal is how long after the first signal another is still the same one:
+// a terminal and a wrapper may both deliver one Ctrl-C.
+const sameSignal = time.Second
 
 // A command is a subcommand.
 type command struct {
@@ -50,10 +55,13 @@ func main() {
 	defer cancel()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
+	go func() { // ends with the process
 		<-signals
+		first := time.Now()
 		cancel()
-		<-signals
+		for time.Since(first) < sameSignal {
+			<-signals
+		}
 		fmt.Fprintln(os.Stderr, "packetboat: stopped at once, on the second signal")
 		os.Exit(exitFailed)
 	}()
