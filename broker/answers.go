@@ -101,6 +101,7 @@ func (c *conn) releaseAnswers() {
 			}
 		}
 		o.endLocked(b)
+		o.trimLocked()
 		c.armLocked()
 	}
 	room := a.Len() < c.b.opt.MaxInflight

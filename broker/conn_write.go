@@ -67,6 +67,14 @@ func (o *output) beginLocked() []byte {
 
 func (o *output) endLocked(b []byte) { o.buf.b = b }
 
+// trimLocked gives an empty buffer back.
+func (o *output) trimLocked() {
+	if o.buf != nil && len(o.buf.b) == 0 {
+		outBuffers.Put(o.buf)
+		o.buf = nil
+	}
+}
+
 // flush writes what waits, as far as the socket takes it. A blocked socket
 // gets a goroutine that ends when everything is written.
 func (c *conn) flush() {

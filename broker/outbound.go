@@ -10,8 +10,8 @@ import (
 
 // deliver appends an encoded PUBLISH to the output. It returns true when the
 // caller has to see to a flush. id is where the packet identifier stands. A
-// burst, the retained messages of a new subscription, has a bound of its own and
-// may exceed that of the output.
+// burst, the retained messages of a new subscription, may exceed the bound of
+// the output by as much as there can be of them.
 func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) {
 	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 		c.b.stats.tooLarge.Add(1)
@@ -23,7 +23,11 @@ func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) 
 		o.mu.Unlock()
 		return false
 	}
-	if !burst && o.sizeLocked()+len(frame) > c.b.opt.MaxOutput {
+	limit := c.b.opt.MaxOutput
+	if burst {
+		limit += 2 * int(c.b.opt.MaxRetainedSize)
+	}
+	if o.sizeLocked()+len(frame) > limit {
 		o.mu.Unlock()
 		c.overflow()
 		return false
@@ -66,6 +70,7 @@ func (c *conn) overflow() {
 	o.mu.Lock()
 	if o.buf != nil {
 		o.buf.b = o.buf.b[:0] // too slow to hear it all
+		o.trimLocked()
 	}
 	o.mu.Unlock()
 	c.shutdown(packet.QuotaExceeded)
