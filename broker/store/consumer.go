@@ -278,22 +278,25 @@ func (c *Consumer) moveFloorLocked() {
 			c.skips = c.skips[1:]
 		}
 		if c.done.get(c.floor) {
-			c.passFloorLocked()
+			c.passToLocked(c.floor + 1)
 			continue
 		}
 		if len(c.skips) == 0 || c.floor < c.skips[0].first || c.skips[0].abandoned {
 			return
 		}
-		for end := c.skips[0].end; c.floor < end; {
-			c.passFloorLocked()
-		}
+		c.passToLocked(c.skips[0].end)
 	}
 }
 
-func (c *Consumer) passFloorLocked() {
-	c.done.clear(c.floor)
-	c.released.clear(c.floor)
-	c.floor++
+// passToLocked raises the floor and clears the bits it passes.
+func (c *Consumer) passToLocked(floor uint64) {
+	if floor-c.floor >= windowSize {
+		c.done, c.released, c.floor = bitRing{}, bitRing{}, floor
+	}
+	for ; c.floor < floor; c.floor++ {
+		c.done.clear(c.floor)
+		c.released.clear(c.floor)
+	}
 }
 
 // skipLocked makes the seqs [first, end) ones without a message. Those that the
@@ -302,20 +305,62 @@ func (c *Consumer) skipLocked(first, end uint64, abandoned bool) (dropped uint64
 	first = max(first, c.floor)
 	c.next = max(c.next, end)
 	for lo := first; lo < end; {
-		if c.isDoneLocked(lo) || c.isReleasedLocked(lo) {
-			lo++
-			continue
+		hi := c.alikeLocked(lo, end)
+		if !c.isDoneLocked(lo) && !c.isReleasedLocked(lo) {
+			c.addSkipLocked(skipped{lo, hi, abandoned})
+			dropped += hi - lo
 		}
-		hi := lo + 1
-		for hi < end && !c.isDoneLocked(hi) && !c.isReleasedLocked(hi) {
-			hi++
-		}
-		c.addSkipLocked(skipped{lo, hi, abandoned})
-		dropped += hi - lo
 		lo = hi
 	}
 	c.moveFloorLocked()
 	return dropped
+}
+
+// alikeLocked returns up to where, at most end, the seqs from lo on are in the
+// same state: within the window one by one, above it only ranges are skipped.
+func (c *Consumer) alikeLocked(lo, end uint64) uint64 {
+	if lo-c.floor < windowSize {
+		return lo + 1
+	}
+	for _, r := range c.skips {
+		switch {
+		case lo < r.first:
+			return min(end, r.first)
+		case lo < r.end:
+			return min(end, r.end)
+		}
+	}
+	return end
+}
+
+// finishBelowLocked finishes everything below floor, which is at most c.next.
+func (c *Consumer) finishBelowLocked(floor uint64) {
+	for lo := c.floor; lo < floor; {
+		hi := c.alikeLocked(lo, floor)
+		if r, skip := c.skipAt(lo); !c.isDoneLocked(lo) && !(skip && r.abandoned) {
+			c.unqueueRangeLocked(lo, hi)
+		}
+		lo = hi
+	}
+	if floor > c.floor {
+		c.passToLocked(floor)
+		c.moveFloorLocked()
+	}
+}
+
+func (c *Consumer) unqueueRangeLocked(lo, hi uint64) {
+	n := min(hi-lo, c.queued)
+	var bytes uint64
+	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].end() > lo })
+	for ; i < len(c.spans) && c.spans[i].first < hi; i++ {
+		sp := &c.spans[i]
+		bytes += sp.bytes / uint64(sp.count) * (min(sp.end(), hi) - max(sp.first, lo))
+	}
+	c.queued -= n
+	c.queuedBytes -= min(bytes, c.queuedBytes)
+	if c.queued == 0 {
+		c.queuedBytes = 0
+	}
 }
 
 func (c *Consumer) addSkipLocked(r skipped) {

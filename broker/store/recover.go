@@ -14,6 +14,14 @@ type recovery struct {
 	s        *Store
 	damaged  []wal.Damage
 	snapshot bool
+	holes    []hole
+}
+
+// hole is a range of seqs of which the log does not have the messages.
+type hole struct {
+	c          *Consumer
+	first, end uint64
+	at         Stamp // the last moment known before it
 }
 
 // recover brings the store to the state of the log's end.
@@ -42,7 +50,9 @@ func (s *Store) recover(dir string) error {
 	defer s.mu.Unlock()
 	s.clocks.begin(s.wal.End())
 	s.recordClockLocked()
+	r.lose()
 	r.afterDamage()
+	s.snap.due = len(r.damaged) > 0
 	for _, c := range s.consumers {
 		c.rewindLocked()
 		c.durFloor = c.floor
@@ -209,15 +219,34 @@ func (r *recovery) missing(c *Consumer, seq uint64) {
 		c.skipLocked(c.next, seq, false)
 		return
 	}
-	g := Gap{Consumer: c.name, Reason: Damaged, Count: seq - c.next, FirstSeq: c.next, LastSeq: seq - 1, Abandoned: c.qos2}
-	g.From = r.s.clocks.lastKnown()
-	g.To = g.From
-	c.accepted += g.Count
-	c.queued += g.Count
-	c.next = seq
-	c.applyGapLocked(&g)
-	r.s.noteGapLocked(g)
+	r.holes = append(r.holes, hole{c, c.next, seq, r.s.clocks.lastKnown()})
+	r.passed(c, seq)
 	r.damaged = append(r.damaged, wal.Damage{})
+}
+
+// passed counts the messages of c up to seq as accepted, wherever they are.
+func (r *recovery) passed(c *Consumer, seq uint64) {
+	c.accepted += seq - c.next
+	c.queued += seq - c.next
+	c.next = seq
+}
+
+// lose ends what is in the holes and was not finished before its bytes went,
+// as the records behind them have shown by now.
+func (r *recovery) lose() {
+	s := r.s
+	for _, h := range r.holes {
+		if h.c.removed {
+			continue
+		}
+		g := Gap{Consumer: h.c.name, Reason: Damaged, FirstSeq: h.first, LastSeq: h.end - 1, From: h.at, To: h.at, Abandoned: h.c.qos2}
+		before := h.c.queued
+		h.c.applyGapLocked(&g)
+		if g.Count = before - h.c.queued; g.Count > 0 {
+			s.appendLocked(appendGap(s.scratch[:0], h.c.num, &g))
+			s.noteGapLocked(g)
+		}
+	}
 }
 
 func (r *recovery) progress(c *cursor) {
@@ -231,12 +260,7 @@ func (r *recovery) progress(c *cursor) {
 
 // loadProgress finishes what a progress record says is finished.
 func (c *Consumer) loadProgress(floor uint64, done, released []byte) {
-	for c.floor < floor {
-		if !c.finishLocked(c.floor) { // an abandoned one, or one that is passed
-			c.done.set(c.floor)
-			c.moveFloorLocked()
-		}
-	}
+	c.finishBelowLocked(floor)
 	var d, r bitRing
 	d.load(done, floor)
 	r.load(released, floor)
@@ -261,8 +285,9 @@ func (r *recovery) gap(c *cursor) {
 	r.s.noteGapLocked(g)
 }
 
-// tableEntry takes in a consumer from a segment's table: news only when the
-// records that made it cannot be read any more.
+// tableEntry takes in a consumer from a segment's table. It is news when records
+// before the segment cannot be read any more, and the floor may be ahead of the
+// latest progress record.
 func (r *recovery) tableEntry(c *cursor) {
 	num, ids := uint32(c.uvarint()), IDs{uint16(c.uvarint()), uint16(c.uvarint())}
 	next, floor := c.uvarint(), c.uvarint()
@@ -275,12 +300,16 @@ func (r *recovery) tableEntry(c *cursor) {
 		con = s.newConsumerLocked(num, string(c.b), ids)
 		con.next, con.floor = next, floor
 		con.accepted = next
-		con.queued = 0
+		con.qos2 = true // nobody knows
 		if floor < next {
 			con.skipLocked(floor, next, false)
 		}
 		return
 	}
+	if floor > con.next { // finished before its bytes went
+		r.passed(con, floor)
+	}
+	con.finishBelowLocked(floor)
 	if next > con.next {
 		r.missing(con, next)
 	}

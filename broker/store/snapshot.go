@@ -208,6 +208,9 @@ func (r *recovery) applySnapshot(rec []byte) error {
 		if con := s.consumers[uint32(c.uvarint())]; con != nil {
 			sp := span{pos: wal.Pos(c.uvarint()), first: c.uvarint(), count: uint32(c.uvarint()), bytes: c.uvarint(), at: c.stamp()}
 			sp.rescued = c.uvarint()&1 != 0
+			if sp.count == 0 {
+				return errRecord
+			}
 			con.spans = append(con.spans, sp)
 		}
 	case recReceived:
