@@ -94,6 +94,13 @@ type Consumer struct {
 	wait      chan struct{} // one slot: Next
 	wakeAt    wal.Pos       // notify when this is durable; 0 = nothing to notify
 
+	// bounds
+	policy                Policy
+	orphan                bool
+	maxMessages, maxBytes uint64 // 0 = no bound
+	overLimit             uint64 // seqs below were dropped or are in flight
+	pending               Gap    // its marker is staged with the frame
+
 	// progress
 	dirty        bool
 	urgent       bool   // a release waits

@@ -52,15 +52,34 @@ func segmentOf(segs []wal.Segment, p wal.Pos) int {
 	return sort.Search(len(segs), func(i int) bool { return segs[i].Start > p }) - 1
 }
 
-// makeRoomLocked keeps the queue below its bound before m is staged: the oldest
-// messages of whoever pins the oldest segment are dropped, and told in gap
-// markers.
-func (s *Store) makeRoomLocked(m *Message) error {
-	if s.opt.MaxSize == 0 && s.opt.MinFree == 0 {
-		return nil
+// makeRoomLocked keeps the queue below its bound before m is staged, and tells
+// which targets it may be staged for.
+func (s *Store) makeRoomLocked(m *Message, to []Target) (left []Target, err error) {
+	size := uint64(len(m.Payload)+len(m.Topic)+len(m.Props)) + 64
+	left, out, err := s.admitLocked(to, size, false)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a lane that rejects is at its max_size", err)
 	}
-	if s.credit -= int64(len(m.Payload)+len(m.Topic)+len(m.Props)) + 64; s.credit > 0 {
-		return nil
+	if !s.haveRoomLocked(int64(size)) {
+		// No segment can go: what is left is what protected lanes have.
+		if left, out, err = s.admitLocked(to, size, true); err != nil || len(left) > 0 || m.Retain {
+			return nil, fmt.Errorf("%w: max_size %d bytes, min_free %d bytes", ErrFull, s.opt.MaxSize, s.opt.MinFree)
+		}
+	}
+	for _, t := range out {
+		t.Consumer.dropNewestLocked(size)
+	}
+	return left, nil
+}
+
+// haveRoomLocked makes sure that size bytes may be staged, if need be by letting
+// the oldest messages go.
+func (s *Store) haveRoomLocked(size int64) bool {
+	if s.opt.MaxSize == 0 && s.opt.MinFree == 0 {
+		return true
+	}
+	if s.credit -= size; s.credit > 0 {
+		return true
 	}
 	room := s.roomLocked()
 	for room < s.opt.SegmentSize/4 {
@@ -68,15 +87,15 @@ func (s *Store) makeRoomLocked(m *Message) error {
 			s.full = true
 			s.log.Warn("the queue is full: its oldest messages are dropped", "max_size", s.opt.MaxSize, "min_free", s.opt.MinFree)
 		}
-		freed := s.dropOldestLocked()
-		if freed == 0 {
-			return fmt.Errorf("%w: max_size %d bytes, min_free %d bytes", ErrFull, s.opt.MaxSize, s.opt.MinFree)
+		gained := s.dropOldestLocked()
+		if gained == 0 {
+			return false
 		}
-		room += freed
+		room += gained
 	}
 	s.full = s.full && room < 4*s.opt.SegmentSize
 	s.credit = min(room, s.opt.SegmentSize/4)
-	return nil
+	return true
 }
 
 // roomLocked is how many bytes may still be staged: what bound and file system
@@ -112,35 +131,73 @@ func (s *Store) wakeKeeper() {
 	}
 }
 
-// dropOldestLocked ends everything that pins the oldest sealed segment that is
-// pinned at all, and returns how many bytes that gives back; 0 when there is no
-// such segment.
+// dropOldestLocked makes the oldest sealed segment free to go that can be: what
+// small and protected consumers have in it is rescued, the rest is dropped. It
+// returns how many bytes that gives back; 0 when no segment can go.
 func (s *Store) dropOldestLocked() int64 {
+	if n := s.dropOrphansLocked(); n > 0 {
+		return n
+	}
 	segs := s.wal.Segments()
 	pinned := s.pinnedLocked(segs)
 	for i := 0; i+1 < len(segs); i++ {
 		if !pinned[i] {
 			continue
 		}
-		for _, c := range s.consumers {
-			c.dropSegmentLocked(segs[i].Start, segs[i+1].Start)
+		shares := s.sharesLocked(segs[i].Start, segs[i+1].Start)
+		rescue, ok := planLocked(shares, uint64(segs[i].Size))
+		if !ok {
+			continue
+		}
+		gained := segs[i].Size
+		for _, sh := range shares {
+			sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, rescue[sh.c])
+			if rescue[sh.c] {
+				gained -= int64(sh.bytes)
+			}
 		}
 		s.wakeKeeper()
-		return max(segs[i].Size, 1)
+		return max(gained, 1)
 	}
 	return 0
 }
 
-// dropSegmentLocked ends the messages of c that stand in [lo, hi) of the log,
-// but for those that may be in flight: these are rescued, so that the peer's
-// answer still finds them.
-func (c *Consumer) dropSegmentLocked(lo, hi wal.Pos) {
+// dropOrphansLocked drops the oldest messages of consumers that nobody reads.
+func (s *Store) dropOrphansLocked() int64 {
+	segs := s.wal.Segments()
+	for i := 0; i+1 < len(segs); i++ {
+		shares := s.sharesLocked(segs[i].Start, segs[i+1].Start)
+		only, size := len(shares) > 0, int64(0)
+		for _, sh := range shares {
+			only = only && sh.c.orphan
+		}
+		if !only {
+			continue
+		}
+		for _, sh := range shares {
+			sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, false)
+			size = segs[i].Size
+		}
+		s.wakeKeeper()
+		return max(size, 1)
+	}
+	return 0
+}
+
+// leaveLocked makes c leave the segment [lo, hi): its messages there are rescued
+// or dropped. Those that may be in flight are rescued in any case, so that the
+// peer's answer still finds them.
+func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) {
 	for _, sp := range append([]span(nil), c.spans...) {
 		if sp.pos < lo || sp.pos >= hi {
 			continue
 		}
 		first, end := max(sp.first, c.floor), sp.end()
-		if high := min(end, c.maybeSentLocked()); first < high {
+		high := min(end, c.maybeSentLocked())
+		if rescue {
+			high = end
+		}
+		if first < high {
 			c.rescueLocked(sp, first, high)
 			first = high
 		}

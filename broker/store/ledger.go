@@ -64,6 +64,10 @@ func (c *Consumer) applyGapLocked(g *Gap) {
 	if g.Reason == 0 || g.Reason >= numReasons {
 		return
 	}
+	if end := g.LastSeq + 1; end > c.next { // never stored: drop-newest
+		c.accepted += end - c.next
+		c.queued += end - c.next
+	}
 	bytes := c.sizeOfLocked(g.FirstSeq)
 	n := c.skipLocked(g.FirstSeq, g.LastSeq+1, g.Abandoned)
 	n = min(n, c.queued)

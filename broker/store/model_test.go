@@ -199,6 +199,16 @@ func (m *model) open(life int) {
 		if m.rng.IntN(2) == 0 {
 			c.OnReady(func() {})
 		}
+		switch m.rng.IntN(8) {
+		case 0:
+			c.SetPolicy(DropNewest, 1500)
+		case 1:
+			c.SetPolicy(Reject, 2500)
+		case 2:
+			c.SetLimit(20, 0)
+		case 3:
+			c.SetOrphan(true)
+		}
 		m.checkLag(c)
 	}
 	m.checkKV()
@@ -319,17 +329,30 @@ func (m *model) publish() {
 	if len(to) == 0 {
 		return
 	}
-	places := make([]uint64, len(to))
+	added := make([]*sent, len(to))
 	for i, t := range to {
-		places[i] = t.Consumer.next
+		added[i] = &sent{n: m.n, place: t.Consumer.next}
+		m.list[t.Consumer.name] = append(m.list[t.Consumer.name], added[i])
 	}
-	r, err := m.s.Publish(msg, to)
+	var r Receipt
+	var err error
+	m.noteDrops(func() { r, err = m.s.Publish(msg, to) })
+	if errors.Is(err, ErrFull) {
+		for i, t := range to {
+			name := t.Consumer.name
+			if t.Consumer.next > added[i].place {
+				m.fail("%s: a publish was refused and has a seq", name)
+			}
+			m.list[name] = m.list[name][:len(m.list[name])-1]
+		}
+		return
+	}
 	if err != nil {
 		m.fail("publish: %v", err)
 	}
 	m.logf("publish %d to %d, id %d", m.n, len(to), msg.PacketID)
-	for i, t := range to {
-		m.list[t.Consumer.name] = append(m.list[t.Consumer.name], &sent{n: m.n, receipt: r, place: places[i]})
+	for _, x := range added {
+		x.receipt = r
 	}
 	if msg.PacketID != 0 {
 		m.ids[msg.PacketID] = idState{held: true, r: r}
@@ -385,25 +408,32 @@ func (m *model) snapshot() {
 // dropOldest makes room as a full queue does. What was handed out in this life
 // must stay; the rest of the oldest segment may go.
 func (m *model) dropOldest() {
-	m.s.mu.Lock()
-	defer m.s.mu.Unlock()
-	before := map[*sent]bool{}
-	each := func(f func(c *Consumer, x *sent)) {
+	m.noteDrops(func() {
+		m.s.mu.Lock()
+		defer m.s.mu.Unlock()
+		m.s.dropOldestLocked()
+	})
+}
+
+// noteDrops calls f and notes which messages it dropped.
+func (m *model) noteDrops(f func()) {
+	done := map[*sent]bool{}
+	each := func(g func(c *Consumer, x *sent)) {
+		m.s.mu.Lock()
+		defer m.s.mu.Unlock()
 		for _, name := range m.names {
 			for _, x := range m.list[name] {
-				f(m.s.byName[name], x)
+				g(m.s.byName[name], x)
 			}
 		}
 	}
-	each(func(c *Consumer, x *sent) { before[x] = c.isDoneLocked(x.place) })
-	m.logf("drop oldest of %+v; spans %+v", m.s.wal.Segments(), m.s.byName[m.names[2]].spans)
-	m.s.dropOldestLocked()
-	m.logf("... spans %+v", m.s.byName[m.names[2]].spans)
+	each(func(c *Consumer, x *sent) { done[x] = c.isDoneLocked(x.place) })
+	f()
 	each(func(c *Consumer, x *sent) {
-		if before[x] || !c.isDoneLocked(x.place) || x.finished {
+		if done[x] || !c.isDoneLocked(x.place) || x.finished {
 			return
 		}
-		if x.place < c.cursor {
+		if x.place < c.cursor && x.seen {
 			m.fail("%s: message %d is in flight and was dropped", c.name, x.n)
 		}
 		m.logf("%s: %d dropped", c.name, x.n)
@@ -475,7 +505,7 @@ func (m *model) check(name string, d *Delivery) *sent {
 
 func (m *model) acknowledge(name string, c *Consumer) {
 	for _, x := range m.list[name] {
-		if !x.seen || x.finished || m.rng.IntN(3) == 0 {
+		if !x.seen || x.finished || x.dropped || m.rng.IntN(3) == 0 {
 			continue
 		}
 		if x.seq >= c.cursor {

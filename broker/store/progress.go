@@ -148,6 +148,7 @@ func (s *Store) progressLocked(all bool) {
 			continue
 		}
 		// Not s.scratch: that may hold the record for which the frame is closed.
+		c.stagePendingLocked(s.sealBuf)
 		s.sealBuf = appendProgress(s.sealBuf[:0], c)
 		p := Receipt{uint64(s.wal.Append(s.sealBuf))}
 		c.dirty, c.urgent, c.finished, c.lastProgress = false, false, 0, now

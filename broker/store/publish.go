@@ -41,10 +41,14 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 			return r, nil
 		}
 	}
-	if err := s.makeRoomLocked(m); err != nil {
+	left, err := s.makeRoomLocked(m, to)
+	if err != nil {
 		return Receipt{}, err
 	}
-	return s.stageLocked(m, to, o), nil
+	if len(left) == 0 && !m.Retain && m.PacketID == 0 {
+		return Receipt{uint64(s.wal.OpenFrame())}, nil // left out everywhere, and that is told
+	}
+	return s.stageLocked(m, left, o), nil
 }
 
 // holdID remembers the identifier of a QoS 2 message about which nothing is
@@ -92,6 +96,10 @@ func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
 	if o != nil {
 		num = o.num
 	}
+	for i := range to {
+		// The marker of messages that were left out has their seqs: it comes first.
+		to[i].Consumer.stagePendingLocked(s.scratch)
+	}
 	staged := *m
 	staged.Received = at
 	rec := appendMessage(s.scratch[:0], &staged, num, to)
@@ -104,6 +112,7 @@ func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
 		}
 		c.acceptLocked(wal.Pos(r.pos), frame, len(rec), to[i].QoS, at)
 		s.wakeLocked(c, wal.Pos(r.pos))
+		c.limitLocked()
 	}
 	if len(to) > 0 {
 		s.accepted++

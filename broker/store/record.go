@@ -291,7 +291,11 @@ func appendSegmentRecord(dst []byte, p wal.Pos) []byte {
 }
 
 func appendTable(dst []byte, c *Consumer) []byte {
-	dst = appendUvarints(append(dst, recTable), uint64(c.num), uint64(c.ids.First), uint64(c.ids.N), c.next, c.floor)
+	next := c.next
+	if c.pending.Count > 0 && c.pending.LastSeq+1 == next {
+		next = c.pending.FirstSeq // left out, and the marker that says so is still to come
+	}
+	dst = appendUvarints(append(dst, recTable), uint64(c.num), uint64(c.ids.First), uint64(c.ids.N), next, min(c.floor, next))
 	return append(dst, c.name...)
 }
 
