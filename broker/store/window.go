@@ -18,14 +18,6 @@ func (r *bitRing) get(seq uint64) bool {
 func (r *bitRing) set(seq uint64)   { r[seq/64%(windowSize/64)] |= 1 << (seq % 64) }
 func (r *bitRing) clear(seq uint64) { r[seq/64%(windowSize/64)] &^= 1 << (seq % 64) }
 
-func (r *bitRing) count() uint64 {
-	n := 0
-	for _, w := range r {
-		n += bits.OnesCount64(w)
-	}
-	return uint64(n)
-}
-
 // appendFrom appends the bits from floor on as a count of bytes and the bytes,
 // trailing zero bytes left out: bit i of byte k is seq floor + 8k + i.
 func (r *bitRing) appendFrom(dst []byte, floor uint64) []byte {
