@@ -71,7 +71,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			return false
 		}
 		if why := c.verdictLocked(found, d, seq); why != 0 {
-			c.giveUpLocked(seq, why)
+			c.giveUpLocked(seq, why, !found || d.QoS == 2)
 			continue // the next ones may go the same way: one commit for all
 		}
 		if !c.giveUpDurableLocked() {

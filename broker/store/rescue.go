@@ -37,7 +37,7 @@ func (c *Consumer) rescueLocked(sp span, first, end uint64) {
 	}
 	for seq := first; seq < end; seq++ {
 		if wanted[seq] {
-			c.giveUpLocked(seq, Damaged)
+			c.giveUpLocked(seq, Damaged, true)
 		}
 	}
 }
