@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 
 // syncGate holds back the syncs of a simulated disk.
 type syncGate struct {
+	slow time.Duration // what each sync takes; set before there are any
+	dead atomic.Bool   // no operation of the disk works
+
 	mu     sync.Mutex
 	closed chan struct{} // nil: open
 	caught chan struct{}
@@ -28,8 +32,10 @@ func (g *syncGate) shut() {
 func (g *syncGate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	close(g.closed)
-	g.closed = nil
+	if g.closed != nil {
+		close(g.closed)
+		g.closed = nil
+	}
 }
 
 // awaitCaught waits until a sync stands at the gate.
@@ -61,9 +67,18 @@ func (g *syncGate) fault(op simdisk.Op, _ string) error {
 	g.mu.Lock()
 	closed, caught := g.closed, g.caught
 	g.mu.Unlock()
+	if op == simdisk.OpSync && g.slow > 0 {
+		<-time.After(g.slow)
+	}
+	if g.dead.Load() {
+		return simdisk.ErrCrashed
+	}
 	if op == simdisk.OpSync && closed != nil {
 		caught <- struct{}{}
 		<-closed
+		if g.dead.Load() {
+			return simdisk.ErrCrashed
+		}
 	}
 	return nil
 }

@@ -147,8 +147,11 @@ func (r *rig) stop() {
 // more, and the disk keeps what it likes of what was not synced.
 func (r *rig) crash(seed int64) {
 	r.faults.cut(true)
+	r.gate.dead.Store(true) // or the old life would go on writing
 	r.disk.Crash(rand.New(rand.NewPCG(uint64(seed), 1)))
+	r.gate.open()
 	r.stop()
+	r.gate.dead.Store(false)
 	r.faults.cut(false)
 }
 
