@@ -27,8 +27,8 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 	if int64(len(m.Payload)+len(m.Props)+len(m.Topic)) > s.opt.SegmentSize/2 {
 		return Receipt{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(m.Payload), s.opt.SegmentSize/2)
 	}
-	if err := s.waitForRoomToStage(); err != nil {
-		return Receipt{}, err
+	if err := s.wal.Failed(); err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,21 +70,20 @@ func (s *Store) holdID(m *Message) Receipt {
 	return Receipt{}
 }
 
-// waitForRoomToStage holds publishers back when the disk does not keep up.
-func (s *Store) waitForRoomToStage() error {
-	if err := s.wal.Failed(); err != nil {
-		return fmt.Errorf("%w: %w", ErrFailed, err)
+// HasRoom reports whether as little waits for a commit that more may be staged.
+// Publish does not look at it: who publishes calls WaitForRoom first, outside of
+// its locks.
+func (s *Store) HasRoom() bool { return s.wal.Staged() < maxStaged || s.wal.Failed() != nil }
+
+// WaitForRoom holds a publisher back while the disk does not keep up: memory is
+// bounded that way. It returns at once when the disk has failed.
+func (s *Store) WaitForRoom() {
+	for !s.HasRoom() {
+		// An error means that the store is closed: Publish would stage for nobody.
+		if err := s.wal.Wait(context.Background(), s.wal.Durable()); err != nil {
+			return
+		}
 	}
-	next := s.wal.Durable() // before Staged: what is staged then makes it durable
-	if s.wal.Staged() < maxStaged {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), hangLimit)
-	defer cancel()
-	if err := s.wal.Wait(ctx, next); err != nil {
-		return fmt.Errorf("%w: %w", ErrFailed, err)
-	}
-	return nil
 }
 
 func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
