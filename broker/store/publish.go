@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"packetboat/broker/store/wal"
 )
@@ -79,8 +81,11 @@ func (s *Store) HasRoom() bool { return s.wal.Staged() < maxStaged || s.wal.Fail
 // bounded that way. It returns at once when the disk has failed.
 func (s *Store) WaitForRoom() {
 	for !s.HasRoom() {
-		// An error means that the store is closed: Publish would stage for nobody.
-		if err := s.wal.Wait(context.Background(), s.wal.Durable()); err != nil {
+		// Not for longer than a moment: a disk that hangs counts as failed some day.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := s.wal.Wait(ctx, s.wal.Durable())
+		cancel()
+		if errors.Is(err, wal.ErrClosed) {
 			return
 		}
 	}
