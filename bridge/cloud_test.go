@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,18 @@ func (c *cloud) payloads() []string {
 		list[i] = string(p.Payload)
 	}
 	return list
+}
+
+// talk is all packets but DISCONNECT, which may come later than the CONNECT of
+// the next connection, or never.
+func (c *cloud) talk() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.talkLocked()
+}
+
+func (c *cloud) talkLocked() []string {
+	return slices.DeleteFunc(slices.Clone(c.frames), func(f string) bool { return f == "DISCONNECT 00" })
 }
 
 func (c *cloud) serve(conn net.Conn) {

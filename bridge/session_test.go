@@ -277,7 +277,7 @@ func TestUnknownIdentifiersAreAnswered(t *testing.T) {
 	out = packet.AppendAck(out, packet.V5, packet.PUBREL, 9, 0)
 	r.cloud.raw("gw1", out)
 	r.cloud.await(t, "the answers", func() bool {
-		return slices.Equal(r.cloud.frames[3:], []string{"PUBREL 7 92", "PUBREL 65534 92", "PUBCOMP 9 00"})
+		return slices.Equal(r.cloud.talkLocked()[2:], []string{"PUBREL 7 92", "PUBREL 65534 92", "PUBCOMP 9 00"})
 	})
 	if s := r.bridge.State(); s.Phase != Online {
 		t.Errorf("state %v", s)
