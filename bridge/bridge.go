@@ -96,6 +96,12 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	return b, nil
 }
 
+// Check finds the mistakes in a section that New would report.
+func Check(cfg config.Bridge) error {
+	b := Bridge{cfg: cfg}
+	return b.check()
+}
+
 // check compiles what the configuration says.
 func (b *Bridge) check() error {
 	var errs []error

@@ -137,9 +137,9 @@ func TestMistakesInTheSectionAreReportedByKey(t *testing.T) {
 		{"a status topic with a wildcard", func(c *config.Bridge) { c.Status = "a/#" }, "status:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := Bridge{cfg: config.Bridge{Name: "b", Servers: []string{"mqtt://h"}, ClientID: "c"}}
-			tt.cfg(&b.cfg)
-			err := b.check()
+			cfg := config.Bridge{Name: "b", Servers: []string{"mqtt://h"}, ClientID: "c"}
+			tt.cfg(&cfg)
+			err := Check(cfg)
 			var bad *ConfigError
 			if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("got %v, want %s", err, tt.want)
