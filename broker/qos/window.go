@@ -83,11 +83,30 @@ func (w *Window) uncount(seq uint64) {
 // [MQTT-4.4.0-2].
 func (w *Window) Puback(id uint16) bool {
 	seq, _, ok := w.c.Seq(id)
-	if ok {
-		w.uncount(seq)
-		w.c.Done(seq)
+	if !ok {
+		w.recount()
+		return false
 	}
-	return ok
+	w.uncount(seq)
+	w.c.Done(seq)
+	return true
+}
+
+// recount takes out what was ended by others (purged, say) while it was in
+// flight, when an acknowledgement for it shows that.
+func (w *Window) recount() {
+	if w.n == 0 {
+		return
+	}
+	counted := w.counted
+	w.clear()
+	floor := w.c.Floor()
+	for seq := floor; seq < floor+ring; seq++ {
+		if counted[seq/64%(ring/64)]>>(seq%64)&1 != 0 && w.c.Unfinished(seq) {
+			w.counted[seq/64%(ring/64)] |= 1 << (seq % 64)
+			w.n++
+		}
+	}
 }
 
 // Pubrec notes that the peer has the QoS 2 message sent under id. PUBREL leaves
@@ -106,6 +125,7 @@ func (w *Window) Pubrec(id uint16) (r store.Receipt, known bool) {
 func (w *Window) Pubcomp(id uint16) bool {
 	seq, released, ok := w.c.Seq(id)
 	if !ok || !released {
+		w.recount()
 		return false
 	}
 	w.uncount(seq)

@@ -123,8 +123,10 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 		delete(s.kv, string(c.b))
 	case recConsumer:
 		num, ids := uint32(c.uvarint()), IDs{uint16(c.uvarint()), uint16(c.uvarint())}
-		if s.consumers[num] == nil && c.err == nil {
+		if con := s.consumers[num]; con == nil && c.err == nil {
 			s.newConsumerLocked(num, string(c.b), ids)
+		} else if con != nil && con.name != string(c.b) {
+			s.renameLocked(con, string(c.b))
 		}
 	case recRemove:
 		if con := s.consumers[uint32(c.uvarint())]; con != nil {

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"packetboat/broker/store/wal"
+)
+
+// Purge ends everything that waits for the consumer, told in gap markers. What
+// may have been sent at QoS 2 is abandoned, not forgotten; the seqs go on, so no
+// identifier is used again that the peer may still hold. It returns how many
+// messages were ended and from when on that is durable.
+func (c *Consumer) Purge() (n uint64, r Receipt) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	before := c.queued
+	high := c.floor
+	if c.qos2 {
+		high = min(max(c.sentHigh, c.floor), c.next)
+		r = r.After(c.purgeLocked(c.floor, high, true))
+	}
+	r = r.After(c.purgeLocked(high, c.next, false))
+	return before - c.queued, r
+}
+
+func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
+	if first >= end {
+		return Receipt{}
+	}
+	now := c.s.clocks.now()
+	g := Gap{Consumer: c.name, Reason: Purged, Bytes: c.queuedBytes, From: now, To: now, FirstSeq: first, LastSeq: end - 1, Abandoned: abandoned}
+	for i := range c.spans {
+		if c.spans[i].end() > first {
+			g.From = c.spans[i].at
+			break
+		}
+	}
+	before := c.lost[Purged]
+	c.applyGapLocked(&g)
+	if g.Count = c.lost[Purged] - before; g.Count == 0 {
+		return Receipt{}
+	}
+	r := c.s.appendLocked(appendGap(nil, c.num, &g))
+	c.barrier = wal.Pos(r.pos)
+	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
+	if abandoned {
+		for seq := first; seq < end; seq++ {
+			if !c.isDoneLocked(seq) && (seq < c.relNext || seq >= c.relEnd && seq < c.cursor) {
+				c.abandoned = append(c.abandoned, seq)
+			}
+		}
+	}
+	c.s.noteGapLocked(g)
+	return r
+}
+
+// ErrExists: there is a consumer of the new name already.
+var ErrExists = errors.New("there is a queue of that name already")
+
+// Rename gives the consumer called from the name to; its backlog, its seqs and
+// its ledger stay.
+func (s *Store) Rename(from, to string) (Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.byName[from]
+	switch {
+	case c == nil:
+		return Receipt{}, fmt.Errorf("there is no queue %s", from)
+	case s.byName[to] != nil:
+		return Receipt{}, fmt.Errorf("%w: %s", ErrExists, to)
+	}
+	s.renameLocked(c, to)
+	return s.appendLocked(appendConsumer(s.scratch[:0], c)), nil
+}
+
+func (s *Store) renameLocked(c *Consumer, to string) {
+	delete(s.byName, c.name)
+	c.name = to
+	s.byName[to] = c
+}
+
+// Unfinished reports whether seq is accepted and not finished.
+func (c *Consumer) Unfinished(seq uint64) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return seq >= c.floor && seq < c.next && !c.isDoneLocked(seq)
+}
+
+// Floor returns the seq below which everything is finished.
+func (c *Consumer) Floor() uint64 {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.floor
+}

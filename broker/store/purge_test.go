@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"packetboat/broker/store/wal/simdisk"
+)
+
+// A purged or renamed queue stays so over a crash, keeps its seqs, and its
+// ledger balances.
+func TestPurgeAndRenameOutliveACrash(t *testing.T) {
+	disk, clock := simdisk.New(), &fakeClock{id: 1}
+	open := func() *Store {
+		s, err := Open("", Options{FS: disk, SegmentSize: 64 << 10, Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	c, err := s.Consumer("bridge/old/0", LaneIDs(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := s.Publish(&Message{Topic: "t", Payload: []byte("x"), QoS: 2}, []Target{{Consumer: c, QoS: 2}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var d Delivery
+	for range 3 { // may have been sent
+		if !c.TryNext(&d) {
+			t.Fatal("nothing to deliver")
+		}
+	}
+	if n, _ := c.Purge(); n != 10 {
+		t.Fatalf("purged %d of 10", n)
+	}
+	if _, err := s.Rename("bridge/old/0", "bridge/new/0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Consumer("bridge/other/0", LaneIDs(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rename("bridge/other/0", "bridge/new/0"); !errors.Is(err, ErrExists) {
+		t.Fatalf("renamed onto another queue: %v", err)
+	}
+	if err := s.Commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	c = s.Lookup("bridge/new/0")
+	if c == nil || s.Lookup("bridge/old/0") != nil {
+		t.Fatal("the new name was forgotten")
+	}
+	if l := c.Lag(); l.Messages != 0 || l.Lost[Purged] != 10 || l.Accepted != 10 {
+		t.Fatalf("ledger %+v", l)
+	}
+	// PUBREL goes out for the three that may have been sent, then new ones.
+	if _, err := s.Publish(&Message{Topic: "t", Payload: []byte("new"), QoS: 2}, []Target{{Consumer: c, QoS: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(3) {
+		if !c.TryNext(&d) || !d.Released || d.Seq != seq {
+			t.Fatalf("seq %d: got %+v", seq, d)
+		}
+		c.Done(d.Seq)
+	}
+	if !c.TryNext(&d) || string(d.Payload) != "new" || d.Seq != 10 {
+		t.Fatalf("got %+v", d)
+	}
+}
