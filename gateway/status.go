@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +56,7 @@ func (g *Gateway) report(ctx context.Context) {
 			g.opt.Notify("STATUS=" + s)
 			told = s
 		}
-		if time.Since(at) >= stateEvery && now.String() != logged.String() {
+		if time.Since(at) >= stateEvery && now.worthTelling(logged) {
 			g.log.LogAttrs(ctx, slog.LevelInfo, "state", now.attrs()...)
 			logged, at = now, time.Now()
 		}
@@ -128,6 +130,17 @@ func (s snapshot) String() string {
 	}
 	parts = append(parts, fmt.Sprintf("%d MQTT clients", s.clients))
 	return strings.ReplaceAll(strings.Join(parts, "; "), "\n", ", ")
+}
+
+// worthTelling reports whether the log should have s after it had old: a few
+// messages more or less that wait are no news, nor are clients that come and go.
+func (s snapshot) worthTelling(old snapshot) bool {
+	same := (s.failed == nil) == (old.failed == nil) && s.open == old.open && (s.paused > 0) == (old.paused > 0) &&
+		slices.Equal(s.closed, old.closed) &&
+		slices.EqualFunc(s.bridges, old.bridges, func(a, b bridgeState) bool {
+			return a.state.Phase == b.state.Phase && bits.Len64(a.waiting/100) == bits.Len64(b.waiting/100)
+		})
+	return !same
 }
 
 // attrs is the same for the log.

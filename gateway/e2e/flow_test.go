@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"packetboat/broker/packet"
@@ -148,12 +149,25 @@ func TestNothingAcknowledgedIsLostWhenTheCloudIsAwayAndTheGatewayIsKilled(t *tes
 	slices.Sort(moments)
 	for _, m := range moments {
 		g.await(fmt.Sprintf("%d are acknowledged", m), func() bool { return acked(&tally) >= m })
-		g.signal(9)
+		g.signal(syscall.SIGKILL)
 		g.start()
 	}
 	done.Wait()
 	t.Logf("killed at %v of %d acknowledged", moments, acked(&tally))
 	cloud.start()
+
+	// Once more in the drain: what was in flight goes again under the same
+	// identifiers, into the session that the cloud has kept.
+	m := rand.Uint64N(atLeastOnce + exactlyOnce)
+	g.await(fmt.Sprintf("%d have arrived", m), func() bool {
+		n := uint64(0)
+		for _, s := range tally.Sources() {
+			n += s.Counts().Arrived
+		}
+		return n >= m
+	})
+	g.signal(syscall.SIGKILL)
+	g.start()
 	settled(t, &tally)
 	for _, c := range clients {
 		if got := c.source.Counts(); got.Acked != c.count {
