@@ -133,14 +133,18 @@ func (s *Store) Consumer(name string, ids IDs) (*Consumer, error) {
 }
 
 func (s *Store) newConsumerLocked(num uint32, name string, ids IDs) *Consumer {
-	if ids.N == 0 {
-		ids = SessionIDs
-	}
-	c := &Consumer{s: s, num: num, name: name, ids: ids, wait: make(chan struct{}, 1)}
+	c := s.makeConsumer(num, name, ids)
 	s.consumers[num] = c
 	s.byName[name] = c
 	s.lastNum = max(s.lastNum, num)
 	return c
+}
+
+func (s *Store) makeConsumer(num uint32, name string, ids IDs) *Consumer {
+	if ids.N == 0 {
+		ids = SessionIDs
+	}
+	return &Consumer{s: s, num: num, name: name, ids: ids, wait: make(chan struct{}, 1)}
 }
 
 // Lookup returns the consumer called name, or nil.

@@ -14,9 +14,9 @@ import (
 func (s *Store) freeSegments() {
 	s.mu.Lock()
 	s.diskFree = s.measureFree()
-	if len(s.snap.kept) == 0 || s.unpinned >= s.wal.Durable() {
+	if len(s.snap.kept) < 2 || s.unpinned >= s.wal.Durable() {
 		s.mu.Unlock()
-		return // what a crash would bring back has to be there then
+		return // what a crash or a bad snapshot would bring back has to be there then
 	}
 	older := s.snap.kept[len(s.snap.kept)-1]
 	segs := s.wal.Segments()

@@ -51,6 +51,7 @@ func (s *Store) recover(dir string) error {
 	s.clocks.begin(s.wal.End())
 	s.recordClockLocked()
 	r.lose()
+	r.dismiss()
 	r.afterDamage()
 	s.snap.due = len(r.damaged) > 0
 	for _, c := range s.consumers {
@@ -113,7 +114,9 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 	case recProgress:
 		r.progress(&c)
 	case recForget:
-		if o := s.originNum[uint32(c.uvarint())]; o != nil {
+		num := uint32(c.uvarint())
+		s.lastOrigin = max(s.lastOrigin, num)
+		if o := s.originNum[num]; o != nil {
 			s.forgetLocked(o, uint16(c.uvarint()))
 		}
 	case recSet:
@@ -123,13 +126,13 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 		delete(s.kv, string(c.b))
 	case recConsumer:
 		num, ids := uint32(c.uvarint()), IDs{uint16(c.uvarint()), uint16(c.uvarint())}
-		if con := s.consumers[num]; con == nil && c.err == nil {
-			s.newConsumerLocked(num, string(c.b), ids)
-		} else if con != nil && con.name != string(c.b) {
-			s.renameLocked(con, string(c.b))
+		if c.err == nil {
+			r.named(num, string(c.b), ids)
 		}
 	case recRemove:
-		if con := s.consumers[uint32(c.uvarint())]; con != nil {
+		num := uint32(c.uvarint())
+		s.lastNum = max(s.lastNum, num)
+		if con := s.consumers[num]; con != nil {
 			s.removeLocked(con)
 		}
 	case recClock:
@@ -188,8 +191,11 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 	var t targetRecord
 	for m.next(&t) {
 		c := s.consumers[t.num]
+		if c == nil && t.num > s.lastNum && len(r.damaged) > 0 {
+			c = r.stranger(t.num)
+		}
 		if c == nil {
-			continue
+			continue // removed
 		}
 		if rec[0] == recRescue {
 			c.moveLocked(t.seq, frame, len(rec), at)
@@ -254,10 +260,62 @@ func (r *recovery) lose() {
 func (r *recovery) progress(c *cursor) {
 	con := r.s.consumers[uint32(c.uvarint())]
 	floor, done, released := c.uvarint(), c.bytes(), c.bytes()
-	if con == nil || c.err != nil || floor < con.floor || floor > con.next {
+	if con == nil || c.err != nil || floor < con.floor {
 		return
 	}
+	// What it tells of messages that are not in the log was in damaged bytes.
+	if floor > con.next {
+		r.passed(con, floor)
+	}
+	if end := floor + max(bitsEnd(done), bitsEnd(released)); end > con.next {
+		r.missing(con, end)
+	}
 	con.loadProgress(floor, done, released)
+}
+
+// stranger makes a consumer of which only the number is known: the record with
+// its name was in damaged bytes.
+func (r *recovery) stranger(num uint32) *Consumer {
+	s := r.s
+	c := s.makeConsumer(num, "", SessionIDs)
+	s.consumers[num] = c
+	s.lastNum = num
+	return c
+}
+
+// named takes in the name of a consumer.
+func (r *recovery) named(num uint32, name string, ids IDs) {
+	s := r.s
+	c := s.consumers[num]
+	switch {
+	case c == nil:
+		s.newConsumerLocked(num, name, ids)
+	case c.name == "":
+		if ids.N == 0 {
+			ids = SessionIDs
+		}
+		c.name, c.ids = name, ids
+		s.byName[name] = c
+	case c.name != name:
+		s.renameLocked(c, name)
+	}
+}
+
+// dismiss ends the consumers that got no name: what they had cannot be delivered
+// to anybody.
+func (r *recovery) dismiss() {
+	s := r.s
+	for _, c := range s.consumers {
+		if c.name != "" {
+			continue
+		}
+		if c.queued > 0 {
+			s.lostElsewhere += c.queued
+			s.noteGapLocked(Gap{Reason: Damaged, Count: c.queued, Bytes: c.queuedBytes, From: s.clocks.lastKnown(), To: s.clocks.lastKnown()})
+		}
+		s.removeLocked(c)
+		s.appendLocked(appendRemove(s.scratch[:0], c.num))
+	}
 }
 
 // loadProgress finishes what a progress record says is finished.
@@ -298,6 +356,9 @@ func (r *recovery) tableEntry(c *cursor) {
 	}
 	s := r.s
 	con := s.consumers[num]
+	if con != nil && con.name == "" {
+		r.named(num, string(c.b), ids)
+	}
 	if con == nil {
 		con = s.newConsumerLocked(num, string(c.b), ids)
 		con.next, con.floor = next, floor
@@ -381,10 +442,7 @@ func checkForeign(fs wal.FS) error {
 		return fmt.Errorf("list data directory: %w", err)
 	}
 	for _, f := range files {
-		switch {
-		case f.Name == "lock", f.Name == "snapshot.tmp", strings.HasSuffix(f.Name, ".snap"), strings.HasSuffix(f.Name, ".log"),
-			strings.HasPrefix(f.Name, "pool-"), strings.HasPrefix(f.Name, "quarantine-"):
-		default:
+		if !wal.Owns(f.Name) {
 			return fmt.Errorf("%w: it holds %s; give the gateway an empty directory of its own (gateway.data_dir)", wal.ErrForeign, f.Name)
 		}
 	}

@@ -113,6 +113,9 @@ func (s *Store) freeze() *frozen {
 	for _, p := range s.wal.Segments() {
 		add(appendSegmentRecord(rec[:0], p.Start))
 	}
+	// Numbers are never used again, also those of what is gone.
+	add(appendRemove(rec[:0], s.lastNum))
+	add(appendForget(rec[:0], s.lastOrigin, 0))
 	for _, c := range s.consumers {
 		add(appendConsumer(rec[:0], c))
 		add(appendState(rec[:0], c))

@@ -37,6 +37,16 @@ func (r *bitRing) appendFrom(dst []byte, floor uint64) []byte {
 	return appendBytes(dst, out[:k])
 }
 
+// bitsEnd returns 1 + the highest bit set in bytes as appendFrom makes them.
+func bitsEnd(b []byte) uint64 {
+	for k := min(len(b), windowSize/8) - 1; k >= 0; k-- {
+		if b[k] != 0 {
+			return uint64(8*k + bits.Len8(b[k]))
+		}
+	}
+	return 0
+}
+
 // load is the inverse of appendFrom.
 func (r *bitRing) load(b []byte, floor uint64) {
 	*r = bitRing{}

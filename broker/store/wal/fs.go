@@ -117,6 +117,15 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// Owns reports whether name is one of a log's files.
+func Owns(name string) bool {
+	if _, _, ok := parseSegmentName(name); ok {
+		return true
+	}
+	_, ok := parseSnapName(name)
+	return ok || name == "lock" || name == snapTemp || strings.HasPrefix(name, "pool-") || strings.HasPrefix(name, "quarantine-")
+}
+
 // ErrLocked is returned by Lock when another process holds the directory.
 var ErrLocked = errors.New("directory is in use by another process")
 

@@ -17,17 +17,27 @@ import (
 
 const snapFrame = 64 << 10
 
+const snapTemp = "snapshot.tmp"
+
 func snapName(p Pos) string { return fmt.Sprintf("%016x.snap", uint64(p)) }
+
+func parseSnapName(name string) (Pos, bool) {
+	hex, ok := strings.CutSuffix(name, ".snap")
+	if !ok {
+		return 0, false
+	}
+	p, err := strconv.ParseUint(hex, 16, 64)
+	return Pos(p), err == nil && snapName(Pos(p)) == name
+}
 
 // WriteSnapshot writes the records that write adds as the state at position p
 // with count messages before it: to a temporary file, synced, renamed, the
 // directory synced. It returns the size of the file.
 func WriteSnapshot(fs FS, p Pos, count uint64, write func(add func(rec []byte) error) error) (int64, error) {
-	const tmp = "snapshot.tmp"
-	if err := fs.Remove(tmp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if err := fs.Remove(snapTemp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return 0, fmt.Errorf("remove old temporary snapshot: %w", err)
 	}
-	f, err := fs.Open(tmp, true)
+	f, err := fs.Open(snapTemp, true)
 	if err != nil {
 		return 0, fmt.Errorf("create snapshot: %w", err)
 	}
@@ -40,7 +50,7 @@ func WriteSnapshot(fs FS, p Pos, count uint64, write func(add func(rec []byte) e
 		err = cerr
 	}
 	if err == nil {
-		err = fs.Rename(tmp, snapName(p))
+		err = fs.Rename(snapTemp, snapName(p))
 	}
 	if err == nil {
 		err = fs.SyncDir()
@@ -103,12 +113,8 @@ func Snapshots(fs FS) ([]Pos, error) {
 	}
 	var out []Pos
 	for _, f := range files {
-		hex, ok := strings.CutSuffix(f.Name, ".snap")
-		if !ok {
-			continue
-		}
-		if p, err := strconv.ParseUint(hex, 16, 64); err == nil && snapName(Pos(p)) == f.Name {
-			out = append(out, Pos(p))
+		if p, ok := parseSnapName(f.Name); ok {
+			out = append(out, p)
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i] > out[j] })
