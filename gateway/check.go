@@ -22,6 +22,9 @@ func Check(cfg *config.Config) config.Errors {
 	for i := range cfg.TCP {
 		c.role(fmt.Sprintf("tcp[%d]", i), tcp.Check(cfg.TCP[i]))
 	}
+	for i := range cfg.Bridges {
+		c.role(fmt.Sprintf("bridge[%d]", i), bridge.Check(cfg.Bridges[i]))
+	}
 	return c.errs
 }
 

@@ -133,6 +133,8 @@ func TestTheRolesErrorsHaveTheirPlaces(t *testing.T) {
 			`p.toml:6:8: serial[0].mode: `},
 		{"a frame that is longer than a packet", "[[tcp]]\nname = \"b\"\nlisten = \":0\"\nframe = { type = \"line\", max = \"4MiB\" }",
 			`p.toml:6:32: tcp[0].frame.max: must be at most broker.max_packet_size, here 1MiB`},
+		{"ages that MQTT cannot count", "[[bridge]]\nname = \"c\"\nservers = [\"mqtt://h\"]\n[[bridge.up]]\nfilter = \"a\"\nmax_age = \"5ms\"",
+			`p.toml:8:11: bridge[0].up[0].max_age: `},
 		{"a right one", "[[serial]]\nname = \"a\"\nport = \"/dev/ttyS0\"\n[[tcp]]\nname = \"b\"\nlisten = \":0\"\n[tcp.command]\n", ""},
 	} {
 		got := Check(parse(t, c.text))
