@@ -234,8 +234,9 @@ func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
 				return c.fillLocked(d, rec, at, seq), nil
 			}
 		}
+		all := c.lastPos < c.s.wal.Durable() // before the read: a commit may end while the lock is away
 		if err := c.readFrame(); err != nil {
-			if errors.Is(err, io.EOF) && c.lastPos < c.s.wal.Durable() {
+			if errors.Is(err, io.EOF) && all {
 				return false, nil // all there is was read
 			}
 			return false, err
