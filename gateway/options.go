@@ -75,6 +75,7 @@ func (g *Gateway) warnAbandoned() {
 			continue
 		}
 		if c := g.store.Lookup(name); c != nil {
+			c.SetOrphan(true) // the first to go when the queue is full
 			waiting[owner] += c.Lag().Messages
 		}
 	}
