@@ -55,7 +55,7 @@ type Attachment struct {
 // whose Origin is name are never routed to it.
 //
 // A rule that name has not been attached with before gets the matching retained
-// messages. Consumers outlive Close: the same name goes on where it was. While
+// messages, or when the queue does not take them the next time. Consumers outlive Close: the same name goes on where it was. While
 // a name is not attached nothing is queued for it, so attach before anybody can
 // publish.
 func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) (*Attachment, error) {
@@ -81,7 +81,10 @@ func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) 
 	for i := range a.subs {
 		b.tree.Insert(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
 	}
-	return a, a.sendRetained()
+	if err := a.sendRetained(); err != nil {
+		b.log.Warn("retained messages are left for the next start", "error", err)
+	}
+	return a, nil
 }
 
 func (a *Attachment) openLanes(lanes int) error {

@@ -10,7 +10,8 @@
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
-// window), output.mu (a connection's output), the store's own, flushers.mu.
+// window), output.mu (a connection's output), the store's own, flushers.mu,
+// held.mu. Nobody waits for the disk with any of them.
 package broker
 
 import (
@@ -44,22 +45,27 @@ type Options struct {
 	// packet.Success or the reason code to refuse with, and may block.
 	Authenticate func(*Credentials) byte
 
-	MaxPacketSize    int           // bytes, 1 MiB
-	MaxInflight      int           // QoS 1 and 2 messages in flight, each way, each client: 1024
-	MaxSessions      int           // persistent ones, 1000
-	MaxSessionExpiry time.Duration // 7 days
-	MaxSubscriptions int           // of a client, 1000
-	MaxTopicLevels   int           // 32
-	TopicAliasMax    int           // accepted of a client, 64; negative: none
-	MaxKeepAlive     time.Duration // server keep alive; 0: the client's
-	ConnectTimeout   time.Duration // from accept to CONNACK, 10 s
-	NoRetain         bool          // refuse retained messages
-	MaxRetained      int           // messages, 10,000
-	MaxRetainedSize  int64         // bytes, 16 MiB
-	MaxOutput        int           // bytes that may wait for one connection, 4 MiB
-	SysInterval      time.Duration // of $SYS; 0: no $SYS
-	QueueQoS0        QueueQoS0
-	Version          string // for $SYS/broker/version
+	MaxPacketSize int // bytes, 1 MiB
+	MaxInflight   int // QoS 1 and 2 messages in flight, each way, each client: 1024
+	MaxSessions   int // persistent ones, 1000
+	// MaxSessionMessages and MaxSessionSize (bytes) bound what is queued for one
+	// persistent session; beyond that its oldest messages are dropped. 0: no
+	// bound of its own.
+	MaxSessionMessages int
+	MaxSessionSize     int64
+	MaxSessionExpiry   time.Duration // 7 days
+	MaxSubscriptions   int           // of a client, 1000
+	MaxTopicLevels     int           // 32
+	TopicAliasMax      int           // accepted of a client, 64; negative: none
+	MaxKeepAlive       time.Duration // server keep alive; 0: the client's
+	ConnectTimeout     time.Duration // from accept to CONNACK, 10 s
+	NoRetain           bool          // refuse retained messages
+	MaxRetained        int           // messages, 10,000
+	MaxRetainedSize    int64         // bytes, 16 MiB
+	MaxOutput          int           // bytes that may wait for one connection, 4 MiB
+	SysInterval        time.Duration // of $SYS; 0: no $SYS
+	QueueQoS0          QueueQoS0
+	Version            string // for $SYS/broker/version
 }
 
 // QueueQoS0 says which durable subscribers get QoS 0 messages queued while
@@ -132,6 +138,7 @@ type Broker struct {
 
 	retained retained
 	flushers flushers
+	held     held
 	routers  sync.Pool     // *router
 	wake     chan struct{} // one slot: due has changed
 	stats    counters
@@ -157,6 +164,7 @@ func New(opt Options) (*Broker, error) {
 	b.routers.New = func() any { return newRouter(b) }
 	b.durable = b.isDurable
 	b.flushers.init()
+	b.held.init()
 	b.loadRetained()
 	if err := b.loadSessions(); err != nil {
 		return nil, fmt.Errorf("load sessions: %w", err)
@@ -165,7 +173,8 @@ func New(opt Options) (*Broker, error) {
 }
 
 // Run does what no connection does itself: it flushes what one connection put
-// out for another, ends sessions, sends delayed wills and publishes $SYS. It
+// out for another, has parked publishes tried again, ends sessions, sends
+// delayed wills and publishes $SYS. It
 // has to run while Serve does, and returns when ctx ended and all that it
 // started has.
 func (b *Broker) Run(ctx context.Context) error {
@@ -173,6 +182,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	for range flusherCount {
 		wg.Go(func() { b.flushers.run(ctx) })
 	}
+	wg.Go(func() { b.nudgeHeld(ctx) })
 	if b.opt.SysInterval > 0 {
 		wg.Go(func() { b.publishSys(ctx) })
 	}
@@ -189,8 +199,8 @@ func (b *Broker) Run(ctx context.Context) error {
 // receipt is; the zero receipt means that nothing about it is.
 //
 // Nothing of m is kept: what outlives the call is copied, so the caller may
-// reuse m and its slices. store.ErrFull and store.ErrFailed are passed on, and
-// then nobody got the message. A QoS 2 message with Origin and PacketID that
+// reuse m and its slices. store.ErrFull, store.ErrFailed and store.ErrTooLarge
+// are passed on, and then nobody got the message. A QoS 2 message with Origin and PacketID that
 // the store still holds is not routed again; its first receipt is returned.
 func (b *Broker) Publish(m *Message) (store.Receipt, error) {
 	if err := b.checkTopic(m.Topic); err != nil {

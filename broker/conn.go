@@ -40,6 +40,7 @@ type conn struct {
 	msg       Message
 	frame     []byte // scratch for answers that are no acknowledgements
 	router    *router
+	parked    parked
 	pumpDue   bool // acknowledgements have made room in the durable window
 	goodbye   bool // DISCONNECT came
 	stats     connStats
@@ -55,6 +56,7 @@ type conn struct {
 	resume chan struct{} // one slot: answers have left
 	done   chan struct{} // closed when the reader has ended and the session is free
 	work   atomic.Uint32
+	nudged atomic.Bool // look at what is parked
 
 	flushed atomic.Int64 // when others last had something to flush, since Broker.started
 }
@@ -90,6 +92,7 @@ func (c *conn) serve(listener string) {
 		err = c.readLoop()
 	}
 	c.releaseRouter()
+	c.dropParked()
 	code := packet.Success // of a connection that is gone nobody is told anything
 	if bad := (*packet.Error)(nil); errors.As(err, &bad) {
 		code = bad.Code
@@ -136,10 +139,16 @@ func (c *conn) setDeadline(t time.Time) error {
 var errKeepAlive = &packet.Error{Code: packet.KeepAliveTimeout, Reason: "nothing heard for 1.5 times the keep alive"}
 
 // wait reads more. The deadline is only moved when it fires: an active
-// connection never touches a timer.
+// connection never touches a timer. It fires early when publishes are parked
+// and it is time to try them again.
 func (c *conn) wait() error {
 	began := time.Now()
 	for {
+		if c.nudged.Load() && c.nudged.Swap(false) {
+			if err := c.unpark(); err != nil {
+				return err
+			}
+		}
 		err := c.sock.read(&c.in)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -149,12 +158,15 @@ func (c *conn) wait() error {
 			return errClosed
 		default:
 		}
-		if c.keepAlive == 0 {
+		if c.session == nil { // no CONNECT in time
 			return err
 		}
-		until := began.Add(c.keepAlive)
-		if !time.Now().Before(until) { // [MQTT-3.1.2-22]
-			return errKeepAlive
+		var until time.Time
+		if c.keepAlive > 0 {
+			until = began.Add(c.keepAlive)
+			if !time.Now().Before(until) { // [MQTT-3.1.2-22]
+				return errKeepAlive
+			}
 		}
 		if err := c.setDeadline(until); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"packetboat/broker/packet"
-	"packetboat/broker/store/wal/simdisk"
 )
 
 func pub(topic string, qos byte, id uint16, payload string) packet.Publish {
@@ -374,15 +373,7 @@ func TestAFailedStoreStillServesWhatIsNotDurable(t *testing.T) {
 	r := rigTCP(t, Options{})
 	d := r.connect(packet.V5, "d", persistent)
 	d.subscribe(filter("d", 1))
-	fail := errors.New("dead card")
-	r.gate.mu.Lock()
-	r.disk.Fault = func(op simdisk.Op, _ string) error {
-		if op == simdisk.OpWrite || op == simdisk.OpSync || op == simdisk.OpOpen {
-			return fail
-		}
-		return nil
-	}
-	r.gate.mu.Unlock()
+	r.breakDisk(true)
 	p := r.connect(packet.V5, "p")
 	// The first one finds out; it was staged and waits.
 	p.publish(pub("d", 1, 1, ""))

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/broker/topic"
@@ -12,7 +14,8 @@ var (
 	errAliasUnknown   = &packet.Error{Code: packet.ProtocolError, Reason: "topic alias not set"}
 	errSubIDSent      = &packet.Error{Code: packet.ProtocolError, Reason: "subscription identifier in a client's PUBLISH"}
 	errRetainSent     = &packet.Error{Code: packet.RetainNotSupported, Reason: "retained messages are switched off"}
-	errRefused        = &packet.Error{Code: packet.QuotaExceeded, Reason: "publish refused; MQTT 3.1.1 has no way to say so"}
+	errUnstorable     = &packet.Error{Code: packet.PacketTooLarge, Reason: "message longer than half a segment of the queue"}
+	errAnswersFull    = &packet.Error{Code: packet.QuotaExceeded, Reason: "the queue cannot write, and too many answers wait for it"}
 )
 
 // received is what a session remembers of an unreleased QoS 2 publish of its
@@ -54,9 +57,22 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		}
 		return nil
 	}
-	if err := c.takeQuota(p); err != nil {
-		return err
+	if len(c.parked.q) > 0 {
+		return c.park(p) // not past those before it [MQTT-4.6.0-2]
 	}
+	err := c.takeQuota(p)
+	if err == nil {
+		err = c.takeIn(p)
+	}
+	if err == errNoRoom {
+		return c.park(p)
+	}
+	return err
+}
+
+// takeIn is handlePublish for a QoS 1 or 2 publish whose turn it is. errNoRoom:
+// nothing has become of it.
+func (c *conn) takeIn(p *packet.Publish) error {
 	if p.QoS == 1 {
 		return c.publishOnce(p, packet.PUBACK)
 	}
@@ -89,12 +105,7 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 	}
 	res := c.route(p, p.QoS == 2)
 	if res.err != nil {
-		c.stats.refused++
-		if c.version != packet.V5 {
-			return errRefused
-		}
-		c.answer(store.Receipt{}, answer, p.ID, codeOf(res.err)) // [MQTT-4.3.3-9]
-		return nil
+		return c.refusePublish(p, answer, res.err)
 	}
 	if p.QoS == 2 {
 		kept := inMemory
@@ -108,6 +119,23 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 		code = packet.NoMatchingSubscribers
 	}
 	c.answer(res.receipt, answer, p.ID, code)
+	return nil
+}
+
+// refusePublish is for a publish that nobody got. MQTT 3.1.1 has no words for
+// it: there it is parked, or when it will never fit the connection ends, as
+// what is not stored is not acknowledged.
+func (c *conn) refusePublish(p *packet.Publish, answer byte, err error) error {
+	if errors.Is(err, store.ErrTooLarge) {
+		c.stats.refused++
+		c.log.Warn("publish refused", "client", c.session.id, "remote", c.remote, "topic", p.Topic, "error", err)
+		return errUnstorable // a reason for DISCONNECT; PUBACK has none like it [MQTT-3.4.2-1]
+	}
+	if c.version != packet.V5 {
+		return errNoRoom
+	}
+	c.stats.refused++
+	c.answer(store.Receipt{}, answer, p.ID, codeOf(err)) // [MQTT-4.3.3-9]
 	return nil
 }
 
@@ -163,10 +191,15 @@ func (c *conn) takeQuota(p *packet.Publish) error {
 }
 
 // boundAnswers waits while as many answers wait for the disk as there may be.
+// errNoRoom: the disk has failed, and that may last.
 func (c *conn) boundAnswers() error {
 	limit := c.b.opt.MaxInflight
 	all, _ := c.unanswered()
 	for all >= limit {
+		if c.b.store.Failed() != nil {
+			return errNoRoom
+		}
+		c.b.held.add(c) // a disk that fails meanwhile releases no answers
 		c.endRound()
 		select {
 		case <-c.resume:
@@ -174,6 +207,19 @@ func (c *conn) boundAnswers() error {
 			return errClosed
 		}
 		all, _ = c.unanswered()
+	}
+	return nil
+}
+
+// boundControl is boundAnswers for SUBSCRIBE and UNSUBSCRIBE, which are taken
+// also while the disk has failed: up to twice as many answers wait then.
+func (c *conn) boundControl() error {
+	err := c.boundAnswers()
+	if err != errNoRoom {
+		return err
+	}
+	if all, _ := c.unanswered(); all >= 2*c.b.opt.MaxInflight {
+		return errAnswersFull
 	}
 	return nil
 }

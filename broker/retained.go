@@ -90,6 +90,9 @@ func (r *router) stageRetained(res routed) routed {
 	}
 	res.receipt, res.err = b.store.Publish(&staged, r.targets)
 	res.staged = true
+	if res.err != nil && keep && r.unheard() {
+		b.stats.notRetained.Add(1)
+	}
 	if res.err != nil || !keep {
 		return res
 	}
@@ -167,14 +170,16 @@ func (c *conn) sendRetained(sb *sub) {
 	}
 	c.needRouter()
 	r := c.router
+	refused, why := 0, error(nil)
 	for _, m := range b.matchRetained(filter) {
 		granted := min(m.QoS, sb.qos)
 		if s.consumer != nil && (granted > 0 || s.consumer.QueuedQoS0()) {
 			out := *m
 			out.Retain, out.Origin, out.PacketID = false, "", 0
 			to := []store.Target{{Consumer: s.consumer, QoS: granted, KeepRetain: true, SubscriptionIDs: ids}}
+			r.waitForRoom(c)
 			if _, err := b.store.Publish(&out, to); err != nil {
-				c.log.Warn("retained message not queued", "client", s.id, "topic", m.Topic, "error", err)
+				refused, why = refused+1, err
 			}
 			continue
 		}
@@ -184,6 +189,9 @@ func (c *conn) sendRetained(sb *sub) {
 		r.send(c, granted, true, ids, true)
 	}
 	r.m = nil
+	if refused > 0 {
+		c.log.Warn("retained messages not queued", "client", s.id, "filter", filter, "messages", refused, "error", why)
+	}
 }
 
 func (c *conn) needRouter() {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -57,12 +58,13 @@ type rig struct {
 	gate *gate
 }
 
-// gate holds syncs back while it is closed, and lets nothing through when it
-// is dead.
+// gate holds syncs back while it is closed, lets nothing be written while it is
+// broken, and nothing through at all when it is dead.
 type gate struct {
 	mu     sync.Mutex
 	closed chan struct{}
 	dead   bool
+	broken bool
 	waits  chan struct{} // one slot: a sync waits
 }
 
@@ -70,10 +72,13 @@ func newGate() *gate { return &gate{waits: make(chan struct{}, 1)} }
 
 func (g *gate) fault(op simdisk.Op, _ string) error {
 	g.mu.Lock()
-	c, dead := g.closed, g.dead
+	c, dead, broken := g.closed, g.dead, g.broken
 	g.mu.Unlock()
 	if dead {
 		return simdisk.ErrCrashed
+	}
+	if broken && (op == simdisk.OpWrite || op == simdisk.OpSync || op == simdisk.OpOpen) {
+		return errCard
 	}
 	if op == simdisk.OpSync && c != nil {
 		select {
@@ -83,6 +88,15 @@ func (g *gate) fault(op simdisk.Op, _ string) error {
 		<-c
 	}
 	return nil
+}
+
+var errCard = errors.New("dead card")
+
+// breakDisk lets nothing be written or created any more, or mends that.
+func (r *rig) breakDisk(broken bool) {
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	r.gate.broken = broken
 }
 
 // holdSyncs lets no sync end until the function it returns is called.

@@ -74,20 +74,27 @@ func (b *Broker) router() *router { return b.routers.Get().(*router) }
 func (r *router) route(from *session, m *Message) routed {
 	b := r.b
 	r.from, r.m = from, m
-	r.matches = r.matches[:0]
 	r.frames.reset()
-	if r.epoch++; r.epoch == 0 {
-		clear(r.stamp)
-		r.epoch = 1
-	}
 	b.mu.RLock()
-	b.tree.Match(m.Topic, r.add)
-	r.sort()
+	r.find()
+	if r.durable() && !b.store.HasRoom() {
+		var publisher *conn
+		if from != nil {
+			publisher = from.owner
+		}
+		b.mu.RUnlock()
+		r.waitForRoom(publisher)
+		b.mu.RLock()
+		r.find() // who is there now
+	}
 	res := r.stage()
 	// The lock is held until here so that a session that ends is no target
 	// any more.
 	b.mu.RUnlock()
 	if res.err == nil {
+		r.deliver()
+	} else if r.unheard() {
+		b.stats.droppedQoS0.Add(uint64(len(r.targets)))
 		r.deliver()
 	}
 	if res.matched == 0 {
@@ -97,6 +104,43 @@ func (r *router) route(from *session, m *Message) routed {
 	clear(r.lives)
 	clear(r.targets)
 	return res
+}
+
+// find finds the receivers and sorts them.
+func (r *router) find() {
+	r.matches = r.matches[:0]
+	if r.epoch++; r.epoch == 0 {
+		clear(r.stamp)
+		r.epoch = 1
+	}
+	r.b.tree.Match(r.m.Topic, r.add)
+	r.sort()
+}
+
+// waitForRoom holds this publisher back, and nobody else, while the disk does
+// not keep up: no lock is held, and what its round has put out for others, and
+// for its connection c if it has one, does not wait with it.
+func (r *router) waitForRoom(c *conn) {
+	if r.b.store.HasRoom() {
+		return
+	}
+	r.flush()
+	if c != nil {
+		c.flush()
+	}
+	r.b.store.WaitForRoom()
+}
+
+// durable: the message goes to the store, unless its retained copy is refused.
+func (r *router) durable() bool {
+	// In-process publishers leave it to the store to remember their ids.
+	return len(r.targets) > 0 || r.m.PacketID != 0 && r.from == nil || r.m.Retain && !r.b.opt.NoRetain
+}
+
+// unheard: nobody is told that the store refused the message, and nobody will
+// send it again, so who can be served without the store is.
+func (r *router) unheard() bool {
+	return r.m.QoS == 0 && (r.from != nil || r.m.Origin == sysOrigin)
 }
 
 // collect takes one subscription that matches.
@@ -210,8 +254,7 @@ func (r *router) stage() routed {
 	if m.Retain && !b.opt.NoRetain {
 		return r.stageRetained(res)
 	}
-	// In-process publishers leave it to the store to remember their ids.
-	if len(r.targets) > 0 || m.PacketID != 0 && r.from == nil {
+	if r.durable() {
 		res.receipt, res.err = b.store.Publish(m, r.targets)
 		res.staged = true
 	}
@@ -246,6 +289,7 @@ func (r *router) deliver() {
 // queueQoS0 stores a QoS 0 copy for consumers that cannot have it now. Nobody
 // is promised anything about it, so a full store only loses it.
 func (r *router) queueQoS0() {
+	r.waitForRoom(nil)
 	q := *r.m
 	q.QoS, q.Retain, q.PacketID = 0, false, 0
 	if _, err := r.b.store.Publish(&q, r.queued); err != nil {

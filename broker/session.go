@@ -125,8 +125,8 @@ func (b *Broker) loadSessions() error {
 			s.offlineSince, s.stamped = now.Add(-b.store.Age(offline)), true
 		}
 		var err error
-		if s.consumer, err = b.store.Consumer(s.origin, store.SessionIDs); err != nil {
-			return fmt.Errorf("consumer of session %q: %w", s.id, err)
+		if s.consumer, err = b.sessionConsumer(s); err != nil {
+			return err
 		}
 		b.lasting++
 		b.scheduleLocked(s)
@@ -156,13 +156,23 @@ func (b *Broker) newSessionLocked(id string) *session {
 	return s
 }
 
+// sessionConsumer returns the session's consumer, under the limits of sessions.
+func (b *Broker) sessionConsumer(s *session) (*store.Consumer, error) {
+	c, err := b.store.Consumer(s.origin, store.SessionIDs)
+	if err != nil {
+		return nil, fmt.Errorf("consumer of session %q: %w", s.id, err)
+	}
+	c.SetLimit(uint64(b.opt.MaxSessionMessages), uint64(b.opt.MaxSessionSize))
+	return c, nil
+}
+
 // persistLocked makes the session durable with its granted expiry, or changes
 // its record; nothing is written when nothing changed.
 func (b *Broker) persistLocked(s *session) error {
 	if s.consumer == nil {
-		c, err := b.store.Consumer(s.origin, store.SessionIDs)
+		c, err := b.sessionConsumer(s)
 		if err != nil {
-			return fmt.Errorf("consumer of session %q: %w", s.id, err)
+			return err
 		}
 		s.consumer = c
 		b.lasting++

@@ -5,6 +5,7 @@ import "sync/atomic"
 // counters are what the broker has seen since it was made.
 type counters struct {
 	connections atomic.Int64
+	parked      atomic.Int64
 
 	received        atomic.Uint64 // packets
 	publishReceived atomic.Uint64
@@ -40,6 +41,7 @@ func (t *counters) add(s *connStats) {
 // Stats are counters since New and present sizes.
 type Stats struct {
 	Connections     int64  // now
+	Parked          int64  // publishes of MQTT 3.1.1 clients that wait for the queue to take them, now
 	Sessions        int    // connected or persistent
 	Subscriptions   int    // filters in the tree
 	Retained        int    // messages
@@ -59,7 +61,7 @@ type Stats struct {
 func (b *Broker) Stats() Stats {
 	t := &b.stats
 	s := Stats{
-		Connections: t.connections.Load(), PacketsReceived: t.received.Load(), PublishReceived: t.publishReceived.Load(),
+		Connections: t.connections.Load(), Parked: t.parked.Load(), PacketsReceived: t.received.Load(), PublishReceived: t.publishReceived.Load(),
 		PublishSent: t.publishSent.Load(), Refused: t.refused.Load(), Unrouted: t.unrouted.Load(), TooLarge: t.tooLarge.Load(),
 		DroppedQoS0: t.droppedQoS0.Load(), NotRetained: t.notRetained.Load(), Cut: t.cut.Load(),
 	}

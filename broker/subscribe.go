@@ -89,7 +89,7 @@ func (c *conn) handleSubscribe(body []byte) error {
 	if err := packet.ParseSubscribe(body, c.version, &p); err != nil {
 		return err
 	}
-	if err := c.boundAnswers(); err != nil {
+	if err := c.boundControl(); err != nil {
 		return err
 	}
 	b, s := c.b, c.session
@@ -159,7 +159,7 @@ func (c *conn) handleUnsubscribe(body []byte) error {
 	if err := packet.ParseUnsubscribe(body, c.version, &p); err != nil {
 		return err
 	}
-	if err := c.boundAnswers(); err != nil {
+	if err := c.boundControl(); err != nil {
 		return err
 	}
 	b, s := c.b, c.session

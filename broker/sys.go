@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// sysOrigin is the origin of the broker's own messages.
+const sysOrigin = "$SYS"
+
 // publishSys publishes $SYS/broker/… to its subscribers until ctx ends: what
 // Mosquitto's users know, with QoS 0, not stored.
 func (b *Broker) publishSys(ctx context.Context) {
@@ -34,7 +37,7 @@ func (b *Broker) publishSys(ctx context.Context) {
 			{"publish/messages/unrouted", count(s.Unrouted)},
 			{"publish/messages/refused", count(s.Refused)},
 		} {
-			r.route(nil, &Message{Topic: "$SYS/broker/" + x.topic, Payload: []byte(x.value), Origin: "$SYS"})
+			r.route(nil, &Message{Topic: "$SYS/broker/" + x.topic, Payload: []byte(x.value), Origin: sysOrigin})
 		}
 		r.flush()
 		b.routers.Put(r)
