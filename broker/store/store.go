@@ -44,7 +44,7 @@ type Options struct {
 // hangLimit is how long a write may take before the disk counts as failed.
 const hangLimit = 30 * time.Second
 
-const maxStaged = 8 << 20 // beyond that, publishers wait for the next commit
+const maxStaged = 4 << 20 // beyond that, publishers wait for the next commit
 
 // Store is the open disk queue. See the package comment.
 type Store struct {

@@ -180,8 +180,8 @@ func (l *Log) writeFrame(f *frameBuf) error {
 	if err := l.cur.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", l.curSeg.name, err)
 	}
-	l.lastSync = time.Now()
-	took := l.lastSync.Sub(start)
+	took := time.Since(start)
+	l.lastSync = start // paced from start to start: a slow sync is pause enough
 	if took > slowSync {
 		l.log.Warn("slow disk: one sync took long", "took", took.Round(time.Millisecond), "file", l.curSeg.name)
 	}

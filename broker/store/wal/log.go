@@ -154,7 +154,7 @@ type Log struct {
 	// owned by the committer
 	cur      File
 	curSeg   segment
-	lastSync time.Time
+	lastSync time.Time // when the last one began
 }
 
 // Stats are counters since Open.
