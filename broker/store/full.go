@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"sort"
 
@@ -30,6 +31,78 @@ func (s *Store) freeSegments() {
 			s.log.Warn("could not free a segment of the queue", "err", err)
 		}
 	}
+}
+
+// keepBounds frees at once what was dropped when publishers wait for that. A
+// segment goes when both kept snapshots are behind it; here they do not wait
+// until the log has grown enough.
+func (s *Store) keepBounds(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, snapshotWait)
+	defer cancel()
+	for range 3 {
+		if !s.tight.Load() || s.wal.Failed() != nil {
+			break
+		}
+		s.mu.Lock()
+		unpinned := s.unpinned
+		s.mu.Unlock()
+		if err := s.wal.Wait(ctx, unpinned); err != nil {
+			break
+		}
+		s.freeSegments()
+		if s.mu.Lock(); s.waitsLocked() {
+			s.recordClockLocked() // a position of its own for the snapshot
+			s.mu.Unlock()
+			if err := s.Snapshot(ctx); err != nil {
+				s.log.Warn("the queue is full, and the snapshot that would let go of its beginning failed", "err", err)
+				break
+			}
+			s.freeSegments()
+		} else {
+			s.mu.Unlock()
+		}
+	}
+	s.mu.Lock()
+	s.loosenLocked()
+	s.mu.Unlock()
+}
+
+// waitsLocked reports whether publishers have to wait until what was dropped is
+// freed: a frame may begin a segment, whose blocks are reserved at once.
+func (s *Store) waitsLocked() bool {
+	return s.hardRoomLocked() <= 2*s.opt.SegmentSize && s.unneededLocked()
+}
+
+// unneededLocked reports whether there is a segment that nobody needs and that is
+// not free yet.
+func (s *Store) unneededLocked() bool {
+	segs := s.wal.Segments()
+	for i, p := range s.pinnedLocked(segs) {
+		if !p && i+1 < len(segs) {
+			return true
+		}
+	}
+	return false
+}
+
+// loosenLocked lets the publishers go on that wait for what was dropped to be
+// freed, if it is.
+func (s *Store) loosenLocked() {
+	if !s.tight.Load() || s.waitsLocked() {
+		return
+	}
+	s.tight.Store(false)
+	close(s.loose)
+	s.loose = make(chan struct{})
+}
+
+// hardRoomLocked is how many bytes may really be written: unlike roomLocked, it
+// counts nothing as free that is not, and no reserve.
+func (s *Store) hardRoomLocked() int64 {
+	if s.opt.MaxSize == 0 {
+		return 1 << 62
+	}
+	return s.opt.MaxSize - s.wal.Stats().DiskBytes - s.wal.Staged() - 3*s.snap.size
 }
 
 // pinnedLocked tells for each segment whether a span points into it.
@@ -82,18 +155,32 @@ func (s *Store) haveRoomLocked(size int64) bool {
 		return true
 	}
 	room := s.roomLocked()
-	for room < s.opt.SegmentSize/4 {
+	enough := s.opt.SegmentSize / 4
+	if room < enough {
+		enough = max(enough, 4*s.snap.size) // what is dropped at once is worth the snapshots that free it
+	}
+	for room < enough {
 		if !s.full {
 			s.full = true
 			s.log.Warn("the queue is full: its oldest messages are dropped", "max_size", s.opt.MaxSize, "min_free", s.opt.MinFree)
 		}
 		gained := s.dropOldestLocked()
 		if gained == 0 {
+			if room >= s.opt.SegmentSize/4 {
+				break
+			}
 			return false
 		}
 		room += gained
 	}
 	s.full = s.full && room < 4*s.opt.SegmentSize
+	if s.waitsLocked() {
+		s.tight.Store(true)
+		s.wakeKeeper()
+	}
+	if s.hardRoomLocked() <= -s.opt.SegmentSize/2 {
+		return false // whoever did not wait
+	}
 	s.credit = min(room, s.opt.SegmentSize/4)
 	return true
 }
@@ -151,9 +238,14 @@ func (s *Store) dropOldestLocked() int64 {
 		}
 		gained := segs[i].Size
 		for _, sh := range shares {
-			sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, rescue[sh.c])
+			if err := sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, rescue[sh.c]); err != nil {
+				s.log.Error("the oldest messages cannot make room: what has to be kept of them cannot be read", "consumer", sh.c.name, "err", err)
+				return 0
+			}
 			if rescue[sh.c] {
 				gained -= int64(sh.bytes)
+			} else {
+				gained -= int64(sh.flying)
 			}
 		}
 		s.wakeKeeper()
@@ -175,7 +267,9 @@ func (s *Store) dropOrphansLocked() int64 {
 			continue
 		}
 		for _, sh := range shares {
-			sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, false)
+			if err := sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, false); err != nil {
+				return 0
+			}
 			size = segs[i].Size
 		}
 		s.wakeKeeper()
@@ -187,7 +281,7 @@ func (s *Store) dropOrphansLocked() int64 {
 // leaveLocked makes c leave the segment [lo, hi): its messages there are rescued
 // or dropped. Those that may be in flight are rescued in any case, so that the
 // peer's answer still finds them.
-func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) {
+func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) error {
 	for _, sp := range append([]span(nil), c.spans...) {
 		if sp.pos < lo || sp.pos >= hi {
 			continue
@@ -198,7 +292,9 @@ func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) {
 			high = end
 		}
 		if first < high {
-			c.rescueLocked(sp, first, high)
+			if err := c.rescueLocked(sp, first, high); err != nil {
+				return err
+			}
 			first = high
 		}
 		if first < end {
@@ -212,13 +308,14 @@ func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) {
 		}
 	}
 	if len(kept) == len(c.spans) {
-		return
+		return nil
 	}
 	c.spans = kept
 	// What is finished there has to be so durably before the segment goes: the
 	// record joins the open frame.
 	c.urgentLocked()
 	c.s.unpinned = max(c.s.unpinned, c.s.wal.OpenFrame())
+	return nil
 }
 
 // maybeSentLocked is the seq below which messages may be in flight, or may have

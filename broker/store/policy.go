@@ -151,23 +151,27 @@ func (c *Consumer) dropFirstLocked() bool {
 
 // share is what a consumer has in a segment.
 type share struct {
-	c     *Consumer
-	bytes uint64
+	c      *Consumer
+	bytes  uint64
+	flying uint64 // of these, what may be in flight
 }
 
 // sharesLocked returns who has messages in [lo, hi) of the log, and how much.
 func (s *Store) sharesLocked(lo, hi wal.Pos) []share {
 	var out []share
 	for _, c := range s.consumers {
-		sum, any := uint64(0), false
+		sum, flying, any := uint64(0), uint64(0), false
 		for i := range c.spans {
 			if sp := &c.spans[i]; sp.pos >= lo && sp.pos < hi {
 				sum += sp.bytes
 				any = true
+				if first, high := max(sp.first, c.floor), min(sp.end(), c.maybeSentLocked()); first < high {
+					flying += sp.bytes / uint64(sp.count) * (high - first)
+				}
 			}
 		}
 		if any {
-			out = append(out, share{c, sum})
+			out = append(out, share{c, sum, flying})
 		}
 	}
 	return out
@@ -175,20 +179,28 @@ func (s *Store) sharesLocked(lo, hi wal.Pos) []share {
 
 // planLocked decides what becomes of everybody's messages in a segment of size
 // bytes that is to go: who is rescued; the others are dropped. ok is false when
-// protected lanes have too much in it.
+// protected lanes have too much in it, or too much is in flight: to write that
+// again would win little and wear the disk.
 func planLocked(shares []share, size uint64) (rescue map[*Consumer]bool, ok bool) {
 	rescue = map[*Consumer]bool{}
 	budget := size / 2
+	for _, sh := range shares {
+		if sh.flying > budget {
+			return nil, false
+		}
+		budget -= sh.flying
+	}
 	for _, protected := range []bool{true, false} {
 		for _, sh := range shares {
 			if c := sh.c; (c.policy != DropOldest) == protected && (protected || !c.orphan && c.queuedBytes <= smallBacklog) {
-				if sh.bytes > budget {
+				more := sh.bytes - min(sh.flying, sh.bytes)
+				if more > budget {
 					if protected {
 						return nil, false
 					}
 					continue
 				}
-				budget -= sh.bytes
+				budget -= more
 				rescue[c] = true
 			}
 		}

@@ -72,15 +72,33 @@ func (s *Store) holdID(m *Message) Receipt {
 	return Receipt{}
 }
 
-// HasRoom reports whether as little waits for a commit that more may be staged.
+// HasRoom reports whether more may be staged: as little waits for a commit, and
+// what was dropped from a full queue was freed.
 // Publish does not look at it: who publishes calls WaitForRoom first, outside of
 // its locks.
-func (s *Store) HasRoom() bool { return s.wal.Staged() < maxStaged || s.wal.Failed() != nil }
+func (s *Store) HasRoom() bool {
+	most := int64(maxStaged)
+	if s.opt.MaxSize > 0 { // what is staged cannot be dropped to make room
+		most = min(most, max(s.opt.MaxSize/8, 2*s.opt.SegmentSize))
+	}
+	return s.wal.Staged() < most && !s.tight.Load() || s.wal.Failed() != nil
+}
+
+// roomWait is how long a publisher waits for the housekeeping to free what was
+// dropped; then the queue is full.
+const roomWait = 5 * time.Second
 
 // WaitForRoom holds a publisher back while the disk does not keep up: memory is
 // bounded that way. It returns at once when the disk has failed.
 func (s *Store) WaitForRoom() {
+	end := time.Now().Add(roomWait)
 	for !s.HasRoom() {
+		if s.tight.Load() {
+			if !s.waitUntilFreed(time.Until(end)) {
+				return
+			}
+			continue
+		}
 		// Not for longer than a moment: a disk that hangs counts as failed some day.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		err := s.wal.Wait(ctx, s.wal.Durable())
@@ -88,6 +106,25 @@ func (s *Store) WaitForRoom() {
 		if errors.Is(err, wal.ErrClosed) {
 			return
 		}
+	}
+}
+
+func (s *Store) waitUntilFreed(most time.Duration) bool {
+	s.mu.Lock()
+	loose := s.loose
+	s.loosenLocked()
+	s.mu.Unlock()
+	if !s.tight.Load() {
+		return true
+	}
+	s.wakeKeeper()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-loose:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"sort"
 
 	"packetboat/broker/store/wal"
@@ -10,8 +11,9 @@ import (
 
 // rescueLocked appends the unfinished messages [first, end) of the span sp again,
 // each for this consumer alone and under its old seq, because their segment has
-// to go. What cannot be read any more is given up as damaged.
-func (c *Consumer) rescueLocked(sp span, first, end uint64) {
+// to go. What is damaged is given up; after an error of the file system all that
+// was not rescued is still where it was.
+func (c *Consumer) rescueLocked(sp span, first, end uint64) error {
 	wanted := map[uint64]bool{}
 	for seq := first; seq < end; seq++ {
 		if !c.isDoneLocked(seq) && !c.isReleasedLocked(seq) { // of a released one only PUBREL is left
@@ -29,8 +31,11 @@ func (c *Consumer) rescueLocked(sp span, first, end uint64) {
 			p = bad.Next
 			continue
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err != nil {
+			return err
 		}
 		c.rescueFrameLocked(recs, p+frameHead, sp.rescued, wanted)
 		p = next
@@ -40,6 +45,7 @@ func (c *Consumer) rescueLocked(sp span, first, end uint64) {
 			c.giveUpLocked(seq, Damaged, true)
 		}
 	}
+	return nil
 }
 
 func (c *Consumer) rescueFrameLocked(recs []byte, at wal.Pos, rescued bool, wanted map[uint64]bool) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"packetboat/broker/store/wal"
@@ -81,9 +82,11 @@ type Store struct {
 	credit   int64  // bytes that may be staged before the bounds are looked at again
 	full     bool
 	ending   bool
-	stalled  []*Consumer // whose log could not be read; tried again by the housekeeping
-	unpinned wal.Pos     // of the newest record that made a segment free to go
-	idShift  uint64      // 0 but in the test without the rule id_from_seq
+	tight    atomic.Bool   // what was dropped has to be freed before more is staged
+	loose    chan struct{} // closed when it is
+	stalled  []*Consumer   // whose log could not be read; tried again by the housekeeping
+	unpinned wal.Pos       // of the newest record that made a segment free to go
+	idShift  uint64        // 0 but in the test without the rule id_from_seq
 	accepted uint64
 }
 
@@ -114,7 +117,8 @@ func Open(dir string, opt Options) (*Store, error) {
 		opt: opt, fs: opt.FS, log: opt.Log,
 		consumers: map[uint32]*Consumer{}, byName: map[string]*Consumer{},
 		origins: map[string]*origin{}, originNum: map[uint32]*origin{},
-		kv: map[string][]byte{}, retained: map[string]*Message{},
+		loose: make(chan struct{}),
+		kv:    map[string][]byte{}, retained: map[string]*Message{},
 		clocks: clocks{src: opt.Clock},
 	}
 	if s.fs == nil {
@@ -208,6 +212,7 @@ func (s *Store) keep(ctx context.Context) {
 			s.log.Error("snapshot of the queue failed; it is tried again", "err", err)
 		}
 		s.freeSegments()
+		s.keepBounds(ctx)
 	}
 }
 

@@ -308,7 +308,7 @@ func (l *Log) takePooled(name string) (File, error) {
 	l.mu.Lock()
 	var from string
 	if n := len(l.pool); n > 0 {
-		from = l.pool[n-1]
+		from = l.pool[n-1].name
 		l.pool = l.pool[:n-1]
 	}
 	l.mu.Unlock()

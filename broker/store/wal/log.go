@@ -116,6 +116,12 @@ type cut struct {
 	size int64
 }
 
+// poolFile is a freed segment that is kept for its blocks.
+type poolFile struct {
+	name string
+	size int64
+}
+
 // Log is an open log. See the package comment for concurrency.
 type Log struct {
 	opt Options
@@ -146,7 +152,8 @@ type Log struct {
 	failed  error
 	closed  bool
 	handles map[string]*handle
-	pool    []string
+	pool    []poolFile
+	aside   int64 // bytes in quarantine
 	poolSeq int
 	cuts    []cut // files of former lives that are longer than what they hold
 	stats   Stats
@@ -162,7 +169,7 @@ type Stats struct {
 	Commits   uint64
 	Bytes     uint64 // written into frames
 	Slowest   time.Duration
-	DiskBytes int64 // of all files of the log
+	DiskBytes int64 // of all files of the log: segments, spare ones, quarantine
 	Segments  int
 }
 
@@ -185,6 +192,10 @@ func (l *Log) Stats() Stats {
 	for _, s := range l.segs {
 		st.DiskBytes += s.size
 	}
+	for _, p := range l.pool {
+		st.DiskBytes += p.size
+	}
+	st.DiskBytes += l.aside
 	st.Segments = len(l.segs)
 	return st
 }
@@ -422,7 +433,7 @@ func (l *Log) Free(p Pos) error {
 		l.segs = slices.Insert(l.segs, l.findSegmentLocked(p)+1, s)
 		return fmt.Errorf("free segment %s: %w", s.name, err)
 	case keep:
-		l.pool = append(l.pool, name)
+		l.pool = append(l.pool, poolFile{name, s.size})
 	}
 	return nil
 }

@@ -72,6 +72,8 @@ func (l *Log) list() error {
 	for _, f := range files {
 		if p, rev, ok := parseSegmentName(f.Name); ok {
 			l.segs = append(l.segs, segment{pos: p, rev: rev, size: f.Size, name: f.Name})
+		} else if strings.HasPrefix(f.Name, "quarantine-") {
+			l.aside += f.Size
 		} else if strings.HasPrefix(f.Name, "pool-") {
 			if err := l.fs.Remove(f.Name); err != nil {
 				l.log.Warn("could not remove a spare segment", "file", f.Name, "err", err)
@@ -324,21 +326,23 @@ func (s *scan) records(frame, p Pos, recs []byte) error {
 	return nil
 }
 
-const maxQuarantine = 16 // files
+const maxQuarantine = 16 // files, in all at most as long as a segment
 
 // quarantine keeps damaged bytes for whoever wants to look at them.
 func (s *scan) quarantine(b []byte) {
 	if len(b) == 0 || allZero(b) {
 		return
 	}
+	b = b[:min(len(b), 1<<20)]
 	files, err := s.l.fs.List()
-	n := 0
+	n, have := 0, int64(0)
 	for _, f := range files {
 		if strings.HasPrefix(f.Name, "quarantine-") {
 			n++
+			have += f.Size
 		}
 	}
-	if err != nil || n >= maxQuarantine {
+	if err != nil || n >= maxQuarantine || have+int64(len(b)) > s.l.opt.SegmentSize {
 		s.l.log.Warn("damaged bytes were not kept: quarantine is full", "bytes", len(b))
 		return
 	}
@@ -348,7 +352,9 @@ func (s *scan) quarantine(b []byte) {
 		return // kept by an earlier start
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(b[:min(len(b), 1<<20)], 0); err != nil {
+	if _, err := f.WriteAt(b, 0); err != nil {
 		s.l.log.Warn("damaged bytes could not be kept", "file", name, "err", err)
+		return
 	}
+	s.l.aside += int64(len(b))
 }
