@@ -92,6 +92,7 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	for i := range b.lanes {
 		c := b.attached.Lane(i)
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
+		c.SetPolicy(b.rules.whenFull(i))
 	}
 	return b, nil
 }

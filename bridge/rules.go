@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"packetboat/broker"
+	"packetboat/broker/store"
 	"packetboat/broker/topic"
 	"packetboat/config"
 )
@@ -31,6 +32,9 @@ type upRule struct {
 	minQoS byte
 	retain bool
 	maxAge uint32 // seconds, 0 = no limit
+
+	whenFull store.Policy // the same for all rules of a lane
+	maxSize  uint64       // of the lane, bytes; 0 = no bound
 }
 
 // downRule is a compiled rule for messages from the cloud.
@@ -74,6 +78,7 @@ func compileRules(up []config.Up, down []config.Down) (rules, error) {
 		r.up = append(r.up, upRule{
 			filter: u.Filter, remap: m, lane: u.Priority, qos: u.QoS, minQoS: byte(u.MinQoS),
 			retain: u.Retain != "never", maxAge: seconds(u.MaxAge),
+			whenFull: policy(u.WhenFull), maxSize: uint64(max(u.MaxSize, 0)),
 		})
 	}
 	for i, d := range down {
@@ -95,6 +100,27 @@ func compileRules(up []config.Up, down []config.Down) (rules, error) {
 		})
 	}
 	return r, errors.Join(errs...)
+}
+
+func policy(whenFull string) store.Policy {
+	switch whenFull {
+	case config.Reject:
+		return store.Reject
+	case config.DropNewest:
+		return store.DropNewest
+	}
+	return store.DropOldest
+}
+
+// whenFull is what the rules say about a lane that has no room; a lane without
+// rules drops its oldest.
+func (r *rules) whenFull(lane int) (p store.Policy, maxSize uint64) {
+	for _, u := range r.up {
+		if u.lane == lane {
+			return u.whenFull, u.maxSize
+		}
+	}
+	return store.DropOldest, 0
 }
 
 func seconds(d time.Duration) uint32 {

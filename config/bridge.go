@@ -79,8 +79,10 @@ type Up struct {
 	Retain   string        `toml:"retain" default:"keep" enum:"keep never"`
 	Priority int           `toml:"priority" default:"0" min:"0" max:"3"` // the lane; higher first
 	MaxAge   time.Duration `toml:"max_age" default:"0s"`                 // 0 is no expiry of our own
-	WhenFull string        `toml:"when_full" enum:"drop-oldest reject drop-newest" empty:"yes"`
-	MaxSize  Size          `toml:"max_size" default:"0" empty:"yes"`
+	// WhenFull is DropOldest, Reject or DropNewest, and MaxSize bounds what waits;
+	// 0 is no bound. After Load all rules of one priority have the same.
+	WhenFull string `toml:"when_full" enum:"drop-oldest reject drop-newest" empty:"yes"`
+	MaxSize  Size   `toml:"max_size" default:"" min:"64KiB" empty:"yes"`
 }
 
 // Down is one [[bridge.down]], cloud to local.

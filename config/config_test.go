@@ -179,6 +179,30 @@ down = [{ filter = "cmd/{gateway}/#", topic = "{1}" }]
 	}
 }
 
+func TestALaneHasOnePolicyAndOneBound(t *testing.T) {
+	c := parse(t, `
+queue = { when_full = "drop-newest" }
+[[bridge]]
+name = "b"
+servers = ["mqtt://h"]
+up = [
+  { filter = "a", when_full = "reject" },
+  { filter = "b", priority = 1 },
+  { filter = "c", when_full = "reject", max_size = "1MiB" },
+  { filter = "d", priority = 1, max_size = "2MiB" },
+  { filter = "e", priority = 2, when_full = "drop-oldest" },
+]
+`)
+	for i, want := range []struct {
+		policy string
+		size   Size
+	}{{Reject, 1 << 20}, {DropNewest, 2 << 20}, {Reject, 1 << 20}, {DropNewest, 2 << 20}, {DropOldest, 0}} {
+		if u := c.Bridges[0].Up[i]; u.WhenFull != want.policy || u.MaxSize != want.size {
+			t.Errorf("rule %s: %s, %s, want %s, %s", u.Filter, u.WhenFull, u.MaxSize, want.policy, want.size)
+		}
+	}
+}
+
 func TestGatewayIDComesFromTheHost(t *testing.T) {
 	tests := []struct{ name, host, board, want, err string }{
 		{"the host name", "mill.example", "", "mill.example", ""},

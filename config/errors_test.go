@@ -152,6 +152,19 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"up: a QoS that is none of all", bridgeUp(`filter = "a", qos = 3`), `f:3:29: bridge[0].up[0].qos: must be "keep", 0, 1 or 2`},
 		{"up: rules in both ways of writing", bridge + "[[bridge.up]]\n", `f:5:10: bridge[0].up: is set twice; the first time at f:4:1`},
 		{"up: the same filter again", bridgeUp(`filter = "a" }, { filter = "a"`), `f:3:36: bridge[0].up[1].filter: is the same as bridge[0].up[0]'s (at f:3:18), which comes first: this rule never carries a message`},
+		{"full: a lane that rejects without a bound", bridgeUp(`filter = "a", when_full = "reject"`), `f:3:7: bridge[0].up[0].max_size: is missing: when_full = "reject" needs a bound; give one, such as "64MiB" (all of them together at most half of queue.max_size, here 512MiB)`},
+		{"full: the queue's policy needs bounds", "queue.when_full = \"drop-newest\"\n" + bridge, `f:5:7: bridge[0].up[0].max_size: is missing: queue.when_full = "drop-newest" (at f:1:19) needs a bound for each priority; give one, such as "64MiB", or when_full = "drop-oldest" here`},
+		{"full: the queue's policy, and rules that say otherwise or have bounds", "queue.when_full = \"reject\"\n" + bridgeUp(`filter = "a", when_full = "drop-oldest" }, { filter = "b", priority = 1, max_size = "1MiB"`), ``},
+		{"full: a bridge that is not enabled needs no bounds", "queue.when_full = \"reject\"\n" + bridge + "enabled = false\n", ``},
+		{"full: one bound for all rules of a lane", bridgeUp(`filter = "a", when_full = "reject" }, { filter = "b", when_full = "reject", max_size = "1MiB"`), ``},
+		{"full: two policies for one lane", bridgeUp(`filter = "a", when_full = "reject", max_size = "1MiB" }, { filter = "b", when_full = "drop-oldest"`), `f:3:94: bridge[0].up[1].when_full: is drop-oldest, but that of bridge[0].up[0] with the same priority is reject (at f:3:35); a lane has one: make them the same, or give one of the rules another priority`},
+		{"full: a policy and the queue's for one lane", bridgeUp(`filter = "a" }, { filter = "b", when_full = "reject", max_size = "1MiB"`), `f:3:53: bridge[0].up[1].when_full: is reject, but that of bridge[0].up[0] with the same priority is drop-oldest (at f:3:7); a lane has one: make them the same, or give one of the rules another priority`},
+		{"full: two policies for two lanes", bridgeUp(`filter = "a", when_full = "reject", max_size = "1MiB" }, { filter = "b", priority = 1`), ``},
+		{"full: two bounds for one lane", bridgeUp(`filter = "a", max_size = "1MiB" }, { filter = "b", max_size = "2MiB"`), `f:3:71: bridge[0].up[1].max_size: is 2MiB, but that of bridge[0].up[0] with the same priority is 1MiB (at f:3:34); a lane has one: leave one of them out`},
+		{"full: too much of the queue for lanes that refuse", "queue.max_size = \"100MiB\"\n" + bridgeUp(`filter = "a", when_full = "reject", max_size = "30MiB" }, { filter = "b", priority = 3, when_full = "drop-newest", max_size = "21MiB"`), `f:4:135: bridge[0].up[1].max_size: brings the lanes with when_full reject or drop-newest to 51MiB; all of them together may have half of queue.max_size, here 50MiB`},
+		{"full: as much of the queue as there is for lanes that drop the oldest", "queue.max_size = \"100MiB\"\n" + bridgeUp(`filter = "a", when_full = "reject", max_size = "50MiB" }, { filter = "b", priority = 3, max_size = "90MiB"`), ``},
+		{"full: a bound for less than a message", bridgeUp(`filter = "a", max_size = "1KiB"`), `f:3:34: bridge[0].up[0].max_size: must be at least 64KiB`},
+		{"full: no policy", bridgeUp(`filter = "a", when_full = "drop"`), `f:3:35: bridge[0].up[0].when_full: "drop" is none of drop-oldest, reject, drop-newest`},
 		{"down: a capture that does not exist", bridge + "down = [{ filter = \"a/+\", topic = \"{2}\" }]\n", `f:5:35: bridge[0].down[0].topic: {2} means nothing here; there are {bridge} {gateway} {topic} {1}`},
 
 		// What this version does not do.
@@ -172,7 +185,6 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"pending: polling", serialWith("[serial.poll]"), `f:4:9: serial[0].poll: is not supported in this version; remove it`},
 		{"pending: USB identities", "[[serial]]\nname = \"s\"\nmatch = { vid = \"0403\" }\n", `f:3:1: serial[0].match: is not supported in this version; remove it`},
 		{"pending: dialling a device", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\n", `f:3:1: tcp[0].connect: is not supported in this version; remove it or leave it at ""`},
-		{"pending: reject", "queue.when_full = \"reject\"\n", `f:1:7: queue.when_full: is not supported in this version; remove it or leave it at "drop-oldest"`},
 
 		// All at once, in order.
 		{"all errors come at once", "[queue]\nmax_size = \"1MiB\"\n[[serial]]\nport = 5\nbaut = 1\n[lo]\n", `f:2:12: queue.max_size: must be at least 16MiB

@@ -31,7 +31,8 @@ type Queue struct {
 	// MinFree is kept free of the file system. Auto: 5 %, within 16MiB and
 	// 256MiB.
 	MinFree Size `toml:"min_free" default:"auto" auto:"yes"`
-	// WhenFull is drop-oldest, reject or drop-newest.
+	// WhenFull is DropOldest, Reject or DropNewest: for the up rules of bridges
+	// that say nothing else.
 	WhenFull string `toml:"when_full" default:"drop-oldest" enum:"drop-oldest reject drop-newest"`
 	// CommitInterval is the shortest time between two syncs under load. Auto:
 	// 50ms on SD cards and eMMC, else 0.

@@ -20,7 +20,6 @@ type pendingRow struct {
 var pendingTable = [...]pendingRow{
 	{"log.format", only(`"auto"`, `"text"`, `"json"`)},
 
-	{"queue.when_full", off(`"drop-oldest"`)},
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
@@ -73,8 +72,6 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].stamp", off(`"properties"`, `"off"`)},
 	{"bridge[].gaps", off(`"{gateway}/gaps"`, `""`)},
 	{"bridge[].tls", absent()},
-	{"bridge[].up[].when_full", off(`""`)},
-	{"bridge[].up[].max_size", off(`""`)},
 
 	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},

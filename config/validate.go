@@ -41,6 +41,7 @@ func (k *checker) check(opt Options) {
 		k.tcp(i, &k.c.TCP[i])
 	}
 	k.bridges()
+	k.whenFull()
 }
 
 func (k *checker) queue() {
