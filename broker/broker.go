@@ -6,7 +6,7 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go.
+// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go, parked.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
