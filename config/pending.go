@@ -23,8 +23,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
-	{"broker.max_session_messages", off(`100000`)},
-	{"broker.max_session_size", off(`"64MiB"`)},
 	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
 	{"broker.unrouted", off(`""`)},
 
