@@ -12,7 +12,14 @@ import (
 )
 
 func TestSendingAllocatesNothing(t *testing.T) {
+	for _, mode := range []string{"off", "properties", "json:meta"} {
+		t.Run("stamp "+mode, func(t *testing.T) { sendingAllocatesNothing(t, mode) })
+	}
+}
+
+func sendingAllocatesNothing(t *testing.T, mode string) {
 	r := newRig(t, func(c *config.Bridge) {
+		c.Stamp, c.Gateway = mode, "gw1"
 		c.Up = []config.Up{up("sensors/+/t", "site/{1}", func(u *config.Up) { u.MaxAge = time.Hour })}
 	})
 	r.start()
@@ -22,8 +29,8 @@ func TestSendingAllocatesNothing(t *testing.T) {
 	c.limits = limits{inFlight: 100, packet: 1 << 20, qos: 2, retain: true}
 	r.bridge.live.attach(c)
 	ln := &r.bridge.lanes[0]
-	m := store.Message{Topic: "sensors/s1/t", Payload: make([]byte, 100), Props: []byte{packet.PropPayloadFormat, 1}}
-	d := store.Delivery{Message: m, Seq: 5, ID: 6}
+	m := store.Message{Topic: "sensors/s1/t", Payload: []byte(`{"t":21.5,"unit":"C","tags":["a","b"]}`), Props: []byte{packet.PropPayloadFormat, 1}}
+	d := store.Delivery{Message: m, Seq: 5, ID: 6, At: time.Now()}
 	d.QoS = 1
 	dst := make([]byte, 0, 1<<10)
 	for _, tt := range []struct {
@@ -31,7 +38,7 @@ func TestSendingAllocatesNothing(t *testing.T) {
 		f    func()
 	}{
 		{"a message from the queue", func() {
-			if c.prepare(&d, time.Second) != 0 {
+			if c.prepare(3, &d, time.Second) != 0 {
 				t.Fatal("given up")
 			}
 			dst = c.encode(dst[:0], ln, &d)

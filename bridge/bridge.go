@@ -40,6 +40,7 @@ type Bridge struct {
 	cfg       config.Bridge
 	servers   []server
 	rules     rules
+	stamp     stamp
 	origin    string // "bridge/NAME"
 	store     *store.Store
 	publish   func(*store.Message) (store.Receipt, error)
@@ -71,6 +72,7 @@ type server struct {
 func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	b := &Bridge{
 		cfg: cfg, origin: "bridge/" + cfg.Name,
+		stamp: newStamp(cfg.Stamp, cfg.Gateway),
 		store: opt.Store, publish: opt.Broker.Publish, dial: opt.Dial, maxPacket: opt.MaxPacket,
 	}
 	if opt.Log == nil {

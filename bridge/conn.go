@@ -37,10 +37,12 @@ type conn struct {
 	limits limits // of CONNACK; set before sending is
 
 	// The pump's own.
-	up      router
-	next    store.Delivery
-	publish packet.Publish
-	unacked []unacked
+	up        router
+	next      store.Delivery
+	publish   packet.Publish
+	stamper   stamper
+	unstamped bool // publish's payload could not take the stamp
+	unacked   []unacked
 
 	noRule, expired, tooLarge given
 

@@ -155,14 +155,14 @@ func (c *conn) fillFrom(dst []byte, index int) []byte {
 // that follows is handed out before that is durable.
 func (c *conn) inspect() {
 	for i := range c.b.lanes {
-		c.b.lanes[i].consumer.Inspect(c.prepare)
+		c.b.lanes[i].consumer.Inspect(func(d *store.Delivery, age time.Duration) store.Reason { return c.prepare(i, d, age) })
 	}
 }
 
 // prepare makes the PUBLISH of a delivery by the rules and the server's limits
 // of now, or says why it has to be given up. It runs within TryNext, for the
-// delivery that TryNext returns last of all.
-func (c *conn) prepare(d *store.Delivery, age time.Duration) store.Reason {
+// delivery of that lane that TryNext returns last of all.
+func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Reason {
 	to := c.up.route(d.Topic)
 	if to.rule == nil || to.topic == "" {
 		c.noRule.note(d.Topic)
@@ -189,6 +189,7 @@ func (c *conn) prepare(d *store.Delivery, age time.Duration) store.Reason {
 			return store.Expired
 		}
 	}
+	c.unstamped = !c.stamper.apply(&c.b.stamp, lane, d, p)
 	if c.limits.packet > 0 {
 		p.ID = maxInFlight // any: as long as the right one
 		if packet.PublishSize(packet.V5, p) > c.limits.packet {
@@ -225,8 +226,11 @@ func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
 		c.unacked = append(c.unacked, unacked{ln, d.Seq, d.ID})
 	}
 	c.b.count.sent.Add(1)
-	if p.Dup {
+	switch {
+	case p.Dup:
 		c.b.count.resent.Add(1)
+	case c.unstamped:
+		c.b.count.unstamped.Add(1)
 	}
 	return packet.AppendPublish(dst, packet.V5, p)
 }

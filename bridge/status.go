@@ -53,6 +53,7 @@ func (s State) String() string {
 type Stats struct {
 	Sent         uint64 // PUBLISH packets written, re-sends included
 	Resent       uint64 // of these, with DUP
+	Unstamped    uint64 // messages whose payload could not take the stamp of json:FIELD
 	Acked        uint64 // messages finished by the cloud's answer
 	InFlight     int    // sent and not finished
 	Received     uint64 // PUBLISH packets from the cloud
@@ -66,9 +67,9 @@ type Stats struct {
 
 // counters are Stats while they count.
 type counters struct {
-	sent, resent, acked, received, unmatched, connects, lostSessions atomic.Uint64
-	bytesOut, bytesIn                                                atomic.Uint64
-	inFlight                                                         atomic.Int64
+	sent, resent, unstamped, acked, received, unmatched, connects, lostSessions atomic.Uint64
+	bytesOut, bytesIn                                                           atomic.Uint64
+	inFlight                                                                    atomic.Int64
 }
 
 // State says how the connection stands. Any goroutine.
@@ -82,7 +83,7 @@ func (b *Bridge) State() State {
 func (b *Bridge) Stats() Stats {
 	c := &b.count
 	s := Stats{
-		Sent: c.sent.Load(), Resent: c.resent.Load(), Acked: c.acked.Load(), InFlight: int(c.inFlight.Load()),
+		Sent: c.sent.Load(), Resent: c.resent.Load(), Unstamped: c.unstamped.Load(), Acked: c.acked.Load(), InFlight: int(c.inFlight.Load()),
 		Received: c.received.Load(), Unmatched: c.unmatched.Load(),
 		Connects: c.connects.Load(), SessionsLost: c.lostSessions.Load(),
 		BytesOut: c.bytesOut.Load(), BytesIn: c.bytesIn.Load(),

@@ -11,6 +11,8 @@ type Bridge struct {
 	// no "/", "+", "#", spaces or braces.
 	Name    string `toml:"name" required:"yes"`
 	Enabled bool   `toml:"enabled" default:"true"`
+	// Gateway is gateway.id; it is not a key of this section.
+	Gateway string
 	// Servers are URLs; the first that answers is used.
 	Servers []string `toml:"servers"`
 	// SharedSessions: the servers are one cluster, a session may be resumed on
@@ -39,7 +41,8 @@ type Bridge struct {
 	Backoff        Backoff `toml:"backoff"`
 	Proxy          string  `toml:"proxy"`
 	Source         string  `toml:"source"` // local address or interface
-	// Stamp is off, properties, or json:FIELD.
+	// Stamp is off, properties, or json:FIELD: how receive time, seq and gateway
+	// go along with a message.
 	Stamp string `toml:"stamp" default:"properties"`
 	// Status is the upstream topic of the retained presence, expanded; "" is none.
 	Status string `toml:"status" default:"{gateway}/status"`

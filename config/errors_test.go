@@ -138,6 +138,9 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"bridge: the name of another", bridge + "client_id = \"x\"\n" + bridge, `f:7:8: bridge[1].name: "b" is the name of bridge[0] already (at f:2:8)`},
 		{"bridge: the client id of another on the same server", bridge + strings.Replace(bridge, `"b"`, `"c"`, 1), `f:5:3: bridge[1].client_id: is "gw", as bridge[0]'s on the same server: each would disconnect the other; give them different ones`},
 		{"bridge: no client id", bridge + "client_id = \"\"\n", `f:5:13: bridge[0].client_id: must not be empty: the session at the cloud belongs to it`},
+		{"bridge: a stamp that is none", bridge + "stamp = \"props\"\n", `f:5:9: bridge[0].stamp: "props" is none of off, properties, json:FIELD (such as json:gateway_info)`},
+		{"bridge: a stamp in a field without name", bridge + "stamp = \"json:\"\n", `f:5:9: bridge[0].stamp: "json:" is none of off, properties, json:FIELD (such as json:gateway_info)`},
+		{"bridge: a stamp in a field", bridge + "stamp = \"json:meta\"\n", ``},
 		{"bridge: backoff the wrong way round", bridge + "backoff.min = \"3m\"\n", `f:5:15: bridge[0].backoff.min: min (3m) must not be above max (2m)`},
 		{"bridge: backoff the wrong way round, both given", bridge + "backoff = { min = \"3m\", max = \"90s\" }\n", `f:5:31: bridge[0].backoff.max: min (3m) must not be above max (1m30s)`},
 		{"bridge: too many in flight", bridge + "inflight = 2000\n", `f:5:12: bridge[0].inflight: must be from 1 to 1024`},
@@ -170,7 +173,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		// What this version does not do.
 		{"pending: off is accepted", "admin = { socket = \"\", address = \"\" }\nbroker.sys_interval = \"0s\"\nlimits.failed_logins = 0\n" + bridge + "gaps = \"\"\nstamp = \"off\"\ndead_letter_size = \"16384KiB\"\n", ``},
 		{"pending: a key", bridge + "proxy = \"env\"\n", `f:5:1: bridge[0].proxy: is not supported in this version; remove it or leave it at ""`},
-		{"pending: a key with an off value", bridge + "stamp = \"json:x\"\n", `f:5:1: bridge[0].stamp: is not supported in this version; remove it or leave it at "properties" or "off"`},
+		{"pending: a key with an off value", "admin.socket = \"/x\"\n", `f:1:7: admin.socket: is not supported in this version; remove it or leave it at "/run/packetboat/admin.sock" or ""`},
 		{"pending: a wrong value is a wrong value first", bridge + "rate = -1\n", `f:5:8: bridge[0].rate: must not be negative`},
 		{"pending: a value of a key that works", "log.format = \"journal\"\n", `f:1:14: log.format: "journal" is not supported in this version; use "auto" or "text" or "json"`},
 		{"pending: a kind of frame", serialWith(`frame = { type = "slip" }`), `f:4:18: serial[0].frame.type: "slip" is not supported in this version; use "line"`},

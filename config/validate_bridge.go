@@ -27,6 +27,10 @@ func (k *checker) bridges() {
 		if k.text(path+".client_id", &b.ClientID, now) && (b.ClientID == "" || len(b.ClientID) > maxTopic) {
 			k.fail(path+".client_id", "must not be empty: the session at the cloud belongs to it")
 		}
+		b.Gateway = k.c.Gateway.ID
+		if field, ok := strings.CutPrefix(b.Stamp, "json:"); b.Stamp != "off" && b.Stamp != "properties" && (!ok || field == "") {
+			k.fail(path+".stamp", "%q is none of off, properties, json:FIELD (such as json:gateway_info)", b.Stamp)
+		}
 		k.topicText(path+".status", &b.Status, now, true)
 		k.topicText(path+".gaps", &b.Gaps, now, true)
 		k.wholeSeconds(path+".keep_alive", int64(b.KeepAlive))

@@ -100,6 +100,8 @@ func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) Reason {
 		return Expired
 	}
 	if c.inspect != nil {
+		d.Seq = seq
+		d.At, d.AtTrusted = c.s.clocks.wall(d.Received)
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		return c.inspect(d, age)
 	}

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // Message is an application message on its way through the gateway: what a
 // publisher handed in, before the router decided who gets it.
 //
@@ -56,6 +58,12 @@ type Delivery struct {
 	ID              uint16 // packet identifier, fixed by Seq; 0 at QoS 0
 	Dup             bool   // may have been sent before [MQTT-3.3.1-1]
 	SubscriptionIDs []uint32
+
+	// At is Received by the wall clock, as well as that is known by now; zero
+	// when it is not known. AtTrusted says that the clock of that boot was at some
+	// time synchronised. Set for a consumer that inspects, see Consumer.Inspect.
+	At        time.Time
+	AtTrusted bool
 
 	// Released means that the peer has confirmed this QoS 2 message with
 	// PUBREC (or that it was abandoned): Message is empty and only PUBREL is
