@@ -439,8 +439,9 @@ func (c *Consumer) Restart() Receipt {
 }
 
 func (c *Consumer) restartLocked() {
-	for seq := c.floor; seq < min(c.next, c.floor+windowSize); seq++ {
-		if c.released.get(seq) {
+	end := min(c.next, c.floor+windowSize) // the floor moves meanwhile
+	for seq := c.floor; seq < end; seq++ {
+		if seq >= c.floor && c.released.get(seq) {
 			c.released.clear(seq)
 			c.finishLocked(seq)
 		}
