@@ -145,10 +145,10 @@ func BenchmarkPublishDeliverDone(b *testing.B) {
 	}
 }
 
-// backlog makes a store on real files with n messages of 100 bytes for "c".
-func backlog(b *testing.B, n int) Options {
+// backlog makes a store on fs with n messages of 100 bytes for "c".
+func backlog(b *testing.B, fs wal.FS, n int) Options {
 	x := newBox(b)
-	x.opt.FS = wal.Dir(b.TempDir())
+	x.opt.FS = fs
 	x.opt.SegmentSize = 8 << 20
 	x.open()
 	to := []Target{{Consumer: x.consumer("c"), QoS: 1}}
@@ -170,25 +170,21 @@ func backlog(b *testing.B, n int) Options {
 	return x.opt
 }
 
+// BenchmarkTryNextFromDisk drains a backlog that is not in the log's memory.
 func BenchmarkTryNextFromDisk(b *testing.B) {
 	const n = 200_000
-	opt := backlog(b, n)
-	s, err := Open("", opt)
-	if err != nil {
-		b.Fatal(err)
-	}
-	x := &box{t: b, opt: opt, s: s}
-	c := x.consumer("c")
+	disk := simdisk.New()
+	x := &box{t: b, opt: backlog(b, disk, n)}
+	var c *Consumer
 	var d Delivery
-	seen := 0
+	seen := n
 	b.SetBytes(100)
 	b.ReportAllocs()
 	for b.Loop() {
 		if seen == n {
 			b.StopTimer()
-			if x.s, err = Open("", opt); err != nil {
-				b.Fatal(err)
-			}
+			x.opt.FS = disk.Clone()
+			x.open()
 			c, seen = x.consumer("c"), 0
 			b.StartTimer()
 		}
@@ -207,7 +203,7 @@ func BenchmarkTryNextFromDisk(b *testing.B) {
 // behind a snapshot.
 func BenchmarkRecovery(b *testing.B) {
 	const n = 1_000_000
-	opt := backlog(b, n)
+	opt := backlog(b, wal.Dir(b.TempDir()), n)
 	for _, how := range []string{"from the log", "from a snapshot"} {
 		b.Run(how, func(b *testing.B) {
 			if how == "from a snapshot" {
