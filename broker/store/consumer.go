@@ -394,4 +394,36 @@ func (c *Consumer) trimSpansLocked() {
 	if n > 0 {
 		c.spans = append(c.spans[:0], c.spans[n:]...)
 	}
+	if n > 0 || c.queued < windowSize {
+		c.weighLocked()
+	}
+}
+
+// weighLocked estimates the bytes of the backlog anew: each message is taken out
+// at the mean of its span, which is another one when the span has grown, and
+// what that is off would add up.
+func (c *Consumer) weighLocked() {
+	sum := uint64(0)
+	for i := range c.spans {
+		sp := &c.spans[i]
+		lo, left := max(sp.first, c.floor), uint64(0)
+		for ; lo < sp.end() && lo < c.floor+windowSize; lo++ {
+			if !c.isDoneLocked(lo) {
+				left++
+			}
+		}
+		if lo < sp.end() {
+			left += sp.end() - lo
+			for _, r := range c.skips {
+				if first, end := max(r.first, lo), min(r.end, sp.end()); first < end {
+					left -= end - first
+				}
+			}
+		}
+		sum += sp.bytes / uint64(sp.count) * left
+	}
+	if c.queued == 0 {
+		sum = 0
+	}
+	c.queuedBytes = sum
 }
