@@ -322,6 +322,27 @@ func TestARescueThatCannotReadLosesNothing(t *testing.T) {
 	}
 }
 
+// TestTheFreeSpaceOfTheDiskIsSpentOnlyOnce between two measurements.
+func TestTheFreeSpaceOfTheDiskIsSpentOnlyOnce(t *testing.T) {
+	b := newBox(t)
+	b.opt.MinFree = 1 << 20
+	b.open()
+	b.s.diskFree = b.opt.MinFree + 200<<10
+	sent := 0
+	for {
+		_, err := b.tryPublish(&Message{Topic: "t", Payload: make([]byte, 1000), QoS: 1}, "c")
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if sent += 1000; sent > 300<<10 {
+			t.Fatalf("%d bytes were taken with 200 KiB above min_free", sent)
+		}
+	}
+	if sent < 100<<10 {
+		t.Fatalf("full after %d bytes with 200 KiB above min_free", sent)
+	}
+}
+
 // TestSnapshotsDuringTraffic: publishers, a reader, snapshots, then the power.
 func TestSnapshotsDuringTraffic(t *testing.T) {
 	for seed := range uint64(2) {

@@ -182,6 +182,7 @@ func (s *Store) haveRoomLocked(size int64) bool {
 		return false // whoever did not wait
 	}
 	s.credit = min(room, s.opt.SegmentSize/4)
+	s.diskFree -= s.credit // until it is measured again
 	return true
 }
 
@@ -205,7 +206,7 @@ func (s *Store) roomLocked() int64 {
 		used := s.wal.Stats().DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
 		room = s.opt.MaxSize - used + free
 	}
-	if s.opt.MinFree > 0 && s.diskFree > 0 {
+	if s.opt.MinFree > 0 {
 		room = min(room, s.diskFree-s.opt.MinFree+free)
 	}
 	return room
@@ -341,11 +342,11 @@ func (c *Consumer) dropLocked(sp *span, first, end uint64, abandoned bool) {
 	c.s.noteGapLocked(g)
 }
 
-// measureFree returns the free bytes of the file system, 0 if unknown.
+// measureFree returns the free bytes of the file system, very many if unknown.
 func (s *Store) measureFree() int64 {
 	var st unix.Statfs_t
 	if s.opt.MinFree == 0 || s.dir == "" || unix.Statfs(s.dir, &st) != nil {
-		return 0
+		return 1 << 62
 	}
 	return int64(st.Bavail) * int64(st.Bsize) // Bsize is an int32 on 32-bit ARM
 }

@@ -126,6 +126,7 @@ func Open(dir string, opt Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	s.diskFree = s.measureFree()
 	if s.without("id_from_seq") {
 		s.idShift = uint64(opt.Clock.Uptime())
 	}

@@ -79,6 +79,12 @@ func TestNothingIsDurableBeforeTheSyncReturns(t *testing.T) {
 		if err := r.log.Wait(short, p); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Wait with a deadline: %v", err)
 		}
+		for range 100 { // who gives up leaves nothing behind
+			_ = r.log.Wait(short, p)
+		}
+		if n := r.log.Waiters(); n != 2 {
+			t.Fatalf("%d wait, want Wait and OnDurable", n)
+		}
 		later := r.append("m2") // behind the frame that is being written
 		close(hold)
 		synctest.Wait()

@@ -141,22 +141,23 @@ type Log struct {
 	opened  time.Time
 	wake    chan struct{}
 
-	mu      sync.Mutex // guards what follows
-	sealed  []*frameBuf
-	tail    []*frameBuf
-	tailLen int // capacity of all
-	usual   int // length of a large one among the latest frames
-	free    []*frameBuf
-	segs    []segment
-	waiters []waiter
-	failed  error
-	closed  bool
-	handles map[string]*handle
-	pool    []poolFile
-	aside   int64 // bytes in quarantine
-	poolSeq int
-	cuts    []cut // files of former lives that are longer than what they hold
-	stats   Stats
+	mu         sync.Mutex // guards what follows
+	sealed     []*frameBuf
+	tail       []*frameBuf
+	tailLen    int // capacity of all
+	usual      int // length of a large one among the latest frames
+	free       []*frameBuf
+	segs       []segment
+	waiters    []waiter
+	lastWaiter uint64
+	failed     error
+	closed     bool
+	handles    map[string]*handle
+	pool       []poolFile
+	aside      int64 // bytes in quarantine
+	poolSeq    int
+	cuts       []cut // files of former lives that are longer than what they hold
+	stats      Stats
 
 	// owned by the committer
 	cur      File
@@ -176,6 +177,7 @@ type Stats struct {
 type waiter struct {
 	pos Pos
 	f   func()
+	id  uint64 // of a Wait, that may end before
 }
 
 // Durable returns the end of what is on disk.
@@ -338,7 +340,7 @@ func (l *Log) OnDurable(p Pos, f func()) bool {
 	if p < l.Durable() {
 		return false
 	}
-	l.waiters = append(l.waiters, waiter{p, f})
+	l.waiters = append(l.waiters, waiter{p, f, 0})
 	return true
 }
 
@@ -349,11 +351,16 @@ func (l *Log) Wait(ctx context.Context, p Pos) error {
 		return nil
 	}
 	done := make(chan struct{})
-	if !l.OnDurable(p, func() { close(done) }) {
+	l.mu.Lock()
+	if p < l.Durable() {
+		l.mu.Unlock()
 		return nil
 	}
-	l.mu.Lock()
-	closed := l.closed
+	l.lastWaiter++
+	id, closed := l.lastWaiter, l.closed
+	if !closed {
+		l.waiters = append(l.waiters, waiter{p, func() { close(done) }, id})
+	}
 	l.mu.Unlock()
 	if closed {
 		return ErrClosed
@@ -365,6 +372,9 @@ func (l *Log) Wait(ctx context.Context, p Pos) error {
 		}
 		return ErrClosed
 	case <-ctx.Done():
+		l.mu.Lock()
+		l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool { return w.id == id })
+		l.mu.Unlock()
 		return ctx.Err()
 	}
 }

@@ -1,0 +1,8 @@
+package wal
+
+// Waiters returns how many wait for a commit.
+func (l *Log) Waiters() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiters)
+}
