@@ -133,8 +133,9 @@ type Broker struct {
 	groups   map[string]*group // shared subscriptions, by whole filter
 	lasting  int               // sessions that are durable
 	slots    slots
-	ended    store.Receipt // of the last session that ended
-	due      time.Time     // when housekeeping has to look next; zero = never
+	ended    store.Receipt       // of the last session that ended
+	late     map[string]lateWill // by client id
+	due      time.Time           // when housekeeping has to look next; zero = never
 
 	retained retained
 	flushers flushers
@@ -158,6 +159,7 @@ func New(opt Options) (*Broker, error) {
 		sessions: make(map[string]*session),
 		attached: make(map[string]*Attachment),
 		groups:   make(map[string]*group),
+		late:     make(map[string]lateWill),
 		wake:     make(chan struct{}, 1),
 		started:  time.Now(),
 	}
@@ -191,6 +193,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stampOfflineLocked()
+	for id, l := range b.late {
+		b.log.Error("will not published", "client", id, "topic", l.w.Topic, "error", "the queue did not take it until the end")
+	}
 	return nil
 }
 

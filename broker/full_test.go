@@ -121,7 +121,7 @@ func TestPublishersOfAFullQueue(t *testing.T) {
 			if n := r.b.Stats().Parked; n != 3 {
 				t.Errorf("%d are parked", n)
 			}
-			time.Sleep(3 * parkedRetry)
+			time.Sleep(7 * parkedRetry / 2)
 			p.ping() // still nothing
 			drained()
 			p.wantAck(packet.PUBACK, 1)
@@ -195,7 +195,7 @@ func TestPublishersOfAFullQueue(t *testing.T) {
 			r.drop(p, "p")
 			drained()
 			p = r.connect(packet.V311, "p", persistent)
-			time.Sleep(3 * parkedRetry)
+			time.Sleep(7 * parkedRetry / 2)
 			p.ping()
 			if got := drained(); len(got) != 0 {
 				t.Errorf("queued %q", got)
@@ -220,6 +220,21 @@ func TestPublishersOfAFullQueue(t *testing.T) {
 			drained()
 			p.wantAck(packet.PUBACK, 1)
 			if got := drained(); !slices.Equal(got, []string{"up/x new 1"}) {
+				t.Errorf("queued %q", got)
+			}
+		}},
+		{"a will waits for room", func(t *testing.T, r *rig, drained func() []string) {
+			for _, id := range []string{"gone", "back"} {
+				w := r.connect(packet.V311, id, func(p *packet.Connect) {
+					p.Will = &packet.Will{Topic: "up/" + id, QoS: 1, Payload: []byte("offline")}
+				})
+				r.drop(w, id)
+			}
+			r.connect(packet.V311, "back")
+			time.Sleep(7 * parkedRetry / 2)
+			drained()
+			time.Sleep(2 * parkedRetry)
+			if got := drained(); !slices.Equal(got, []string{"up/gone offline 1"}) {
 				t.Errorf("queued %q", got)
 			}
 		}},

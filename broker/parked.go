@@ -100,7 +100,7 @@ func (c *conn) dropParked() {
 type held struct {
 	mu    sync.Mutex
 	conns map[*conn]struct{}
-	wake  chan struct{} // one slot: there are some
+	wake  chan struct{} // one slot: there are some, or late wills
 }
 
 func (h *held) init() {
@@ -113,10 +113,14 @@ func (h *held) add(c *conn) {
 	defer h.mu.Unlock()
 	h.conns[c] = struct{}{}
 	if len(h.conns) == 1 {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		h.kick()
+	}
+}
+
+func (h *held) kick() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -136,8 +140,8 @@ func (h *held) nudge() int {
 	return len(h.conns)
 }
 
-// nudgeHeld makes the readers that wait for the store look again, until ctx
-// ends.
+// nudgeHeld makes the readers that wait for the store look again, and tries
+// late wills, until ctx ends.
 func (b *Broker) nudgeHeld(ctx context.Context) {
 	tick := time.NewTicker(parkedRetry)
 	defer tick.Stop()
@@ -151,7 +155,8 @@ func (b *Broker) nudgeHeld(ctx context.Context) {
 		for some := true; some; {
 			select {
 			case <-tick.C:
-				some = b.held.nudge() > 0
+				wills := b.retryWills() // before what their clients sent later
+				some = b.held.nudge()+wills > 0
 			case <-ctx.Done():
 				return
 			}

@@ -1,14 +1,71 @@
 package broker
 
 import (
+	"errors"
+	"maps"
+	"slices"
+
 	"packetboat/broker/packet"
+	"packetboat/broker/store"
 )
 
-// publishWill publishes a will as if the client had. There is nobody to answer
-// and nobody to refuse it to.
+// lateWill is a will that the store did not take when it was due. It is tried
+// again until it does, or until the client is back. There are as many as there
+// may be persistent sessions, at most; more are lost.
+type lateWill struct {
+	s *session
+	w *packet.Will
+}
+
+// publishWill publishes a will as if the client had, now or when the store
+// takes it.
 func (b *Broker) publishWill(s *session, w *packet.Will) {
-	if b.checkTopic(w.Topic) != nil || reserved(w.Topic) {
+	err := b.tryWill(s, w)
+	if err == nil {
 		return
+	}
+	if (errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrFailed)) && b.keepLate(lateWill{s, w}) {
+		b.log.Warn("will waits for the queue", "client", s.id, "topic", w.Topic, "error", err)
+		b.held.kick()
+		return
+	}
+	b.log.Error("will not published", "client", s.id, "topic", w.Topic, "error", err)
+}
+
+func (b *Broker) keepLate(l lateWill) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.sessions[l.s.id]; now != nil && now.owner != nil || len(b.late) >= b.opt.MaxSessions {
+		return false
+	}
+	b.late[l.s.id] = l
+	return true
+}
+
+// retryWills publishes the late wills that the store takes now, and returns how
+// many are left.
+func (b *Broker) retryWills() int {
+	b.mu.RLock()
+	late := slices.Collect(maps.Values(b.late))
+	b.mu.RUnlock()
+	left := 0
+	for _, l := range late {
+		if b.tryWill(l.s, l.w) != nil {
+			left++
+			continue
+		}
+		b.mu.Lock()
+		if b.late[l.s.id] == l {
+			delete(b.late, l.s.id)
+		}
+		b.mu.Unlock()
+	}
+	return left
+}
+
+func (b *Broker) tryWill(s *session, w *packet.Will) error {
+	if b.checkTopic(w.Topic) != nil || reserved(w.Topic) {
+		return nil // nobody to tell
 	}
 	m := Message{
 		Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain && !b.opt.NoRetain,
@@ -18,9 +75,10 @@ func (b *Broker) publishWill(s *session, w *packet.Will) {
 	res := r.route(s, &m)
 	r.flush()
 	b.routers.Put(r)
-	if res.err != nil {
-		b.log.Error("will not published", "client", s.id, "topic", w.Topic, "error", res.err)
+	if m.QoS == 0 {
+		return nil // who could be served without the store was
 	}
+	return res.err
 }
 
 // keepWill copies a will out of the read buffer.
