@@ -34,6 +34,7 @@ func NewHost(b *broker.Broker, st *store.Store, log *slog.Logger) Host {
 		if err != nil {
 			return nil, nil, err
 		}
+		a.Lane(0).Prompt() // a crash should not dispense twice
 		return a.Lane(0), a.Close, nil
 	}}
 }

@@ -233,14 +233,16 @@ func (c *clocks) read() clockRecord {
 }
 
 // begin finds out whether the machine was booted since the log was last
-// written, and makes room for a new boot if so.
-func (c *clocks) begin(p wal.Pos) {
+// written, and makes room for a new boot if so. known: it was not.
+func (c *clocks) begin(p wal.Pos) (known bool) {
 	n := len(c.boots)
 	up := uint64(c.src.Uptime()/time.Microsecond) + 1_000_000
 	// Without a boot id (an old container) the uptime shows it.
 	if n == 0 || c.boots[n-1].id != c.src.BootID() || up < c.boots[n-1].lastUp {
 		c.boots = append(c.boots, boot{id: c.src.BootID(), since: p})
+		return false
 	}
+	return true
 }
 
 // checkClock notes when the wall clock has become synchronised, so that receive

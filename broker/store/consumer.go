@@ -75,6 +75,7 @@ type Consumer struct {
 
 	// the ledger; see [Lag]
 	accepted, queued, queuedBytes uint64
+	oldest                        Stamp // of the first message since nothing waited
 	lost                          [numReasons]uint64
 
 	// delivery
@@ -104,6 +105,7 @@ type Consumer struct {
 	// progress
 	dirty        bool
 	urgent       bool   // a release waits
+	prompt       bool   // every Done is urgent
 	finished     int    // since the last progress record
 	lastProgress uint64 // µs of uptime
 
@@ -192,6 +194,9 @@ func (s *Store) removeLocked(c *Consumer) {
 // frame at frame.
 func (c *Consumer) acceptLocked(p, frame wal.Pos, size int, qos byte, at Stamp) {
 	seq := c.next
+	if c.queued == 0 {
+		c.oldest = at
+	}
 	c.next++
 	c.accepted++
 	c.queued++

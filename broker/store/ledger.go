@@ -128,7 +128,11 @@ func (c *Consumer) Lag() Lag {
 	}
 	for i := range c.spans {
 		if c.queued > 0 && c.spans[i].end() > c.floor {
+			// Of a span, the time of its first message is known, which may be finished.
 			l.Oldest = c.s.clocks.age(c.spans[i].at)
+			if !c.oldest.IsZero() {
+				l.Oldest = min(l.Oldest, c.s.clocks.age(c.oldest))
+			}
 			break
 		}
 	}

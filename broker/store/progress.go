@@ -49,7 +49,7 @@ func (c *Consumer) Done(seq uint64) {
 	if c.finishLocked(seq) && !c.removed {
 		c.finished++
 		c.dirtyLocked()
-		if c.finished >= progressCount {
+		if c.prompt || c.finished >= progressCount {
 			c.urgentLocked()
 		}
 	}
@@ -60,6 +60,15 @@ func (c *Consumer) Done(seq uint64) {
 		default:
 		}
 	}
+}
+
+// Prompt makes Done be remembered by a commit at once instead of lazily, for a
+// consumer whose deliveries must not be repeated after a crash if that can be
+// helped: a command to a device.
+func (c *Consumer) Prompt() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.prompt = true
 }
 
 // Release notes that the peer has the QoS 2 message (PUBREC). PUBREL leaves

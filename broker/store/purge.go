@@ -59,7 +59,7 @@ func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
 var ErrExists = errors.New("there is a queue of that name already")
 
 // Rename gives the consumer called from the name to; its backlog, its seqs and
-// its ledger stay.
+// its ledger stay. A queue called to that never had a message is replaced.
 func (s *Store) Rename(from, to string) (Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,6 +67,10 @@ func (s *Store) Rename(from, to string) (Receipt, error) {
 	switch {
 	case c == nil:
 		return Receipt{}, fmt.Errorf("there is no queue %s", from)
+	case s.byName[to] != nil && s.byName[to].accepted == 0:
+		// Made by a start under the new name, and never used.
+		s.appendLocked(appendRemove(s.scratch[:0], s.byName[to].num))
+		s.removeLocked(s.byName[to])
 	case s.byName[to] != nil:
 		return Receipt{}, fmt.Errorf("%w: %s", ErrExists, to)
 	}

@@ -44,7 +44,20 @@ func TestPurgeAndRenameOutliveACrash(t *testing.T) {
 	if _, err := s.Rename("bridge/old/0", "bridge/new/0"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Consumer("bridge/other/0", LaneIDs(0)); err != nil {
+	other, err := s.Consumer("bridge/other/0", LaneIDs(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Consumer("bridge/unused/0", LaneIDs(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rename("bridge/new/0", "bridge/unused/0"); err != nil {
+		t.Fatalf("renamed onto a queue that was never used: %v", err)
+	}
+	if _, err := s.Rename("bridge/unused/0", "bridge/new/0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Publish(&Message{Topic: "t", Payload: []byte("x"), QoS: 1}, []Target{{Consumer: other, QoS: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Rename("bridge/other/0", "bridge/new/0"); !errors.Is(err, ErrExists) {

@@ -24,6 +24,11 @@ func OpenReadOnly(dir string, opt Options) (*Store, error) {
 	return Open(dir, opt)
 }
 
+func (s *Store) readOnly() bool {
+	_, ok := s.fs.(readOnlyFS)
+	return ok
+}
+
 var errReadOnly = errors.New("opened for reading only")
 
 // readOnlyFS lets recovery believe that it tidies up.

@@ -48,8 +48,9 @@ func (s *Store) recover(dir string) error {
 	s.snap.at = from
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clocks.begin(s.wal.End())
-	s.recordClockLocked()
+	if known := s.clocks.begin(s.wal.End()); !known || !s.readOnly() {
+		s.recordClockLocked()
+	}
 	r.lose()
 	r.dismiss()
 	r.afterDamage()

@@ -25,10 +25,12 @@ const queueHelp = `  ls                 what waits for whom, since when, and wha
   rename OLD NEW     give a bridge's queue to a bridge of another name
   purge QUEUE        end everything that waits; what was purged is counted
 
-A QUEUE is session/ID, bridge/NAME/LANE or adapter/NAME, as ls shows it. Reading
-changes nothing and may be done while the gateway runs; it then shows the moment
-before. rename and purge need the gateway stopped. -dir reads a directory without
-a configuration.
+A QUEUE is session/ID, bridge/NAME/LANE (the priority of its [[bridge.up]], 0 to
+3) or adapter/NAME, as ls shows it. Reading changes nothing and may be done while
+the gateway runs. It shows what is on the disk: what was delivered in the last 30
+seconds may still count as waiting. rename and purge need the gateway stopped.
+-dir reads a directory without a configuration. "received_trusted": the gateway's
+clock was synchronised.
 `
 
 // queueFlags are the flags of packetboat queue.
@@ -38,6 +40,7 @@ type queueFlags struct {
 	json   *bool
 	n      *int
 	yes    *bool
+	all    *bool
 }
 
 func queueCommand(ctx context.Context, e *env, args []string) int {
@@ -46,6 +49,7 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	q.dir = f.String("dir", "", "data `DIRECTORY`, instead of the configuration's")
 	q.json = f.Bool("json", false, "JSON output")
 	q.n = f.Int("n", 10, "how many `MESSAGES` tail shows")
+	q.all = f.Bool("all", false, "ls also shows queues that never had a message")
 	q.yes = f.Bool("yes", false, "purge without asking")
 	verb, rest := splitVerb(args)
 	words, code, ok := e.parseWords(f, rest)
@@ -55,6 +59,9 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	run, want := map[string]func(context.Context, *env, string, *queueFlags, []string) error{
 		"ls": queueLs, "tail": queueTail, "export": queueExport, "verify": queueVerify, "rename": queueRename, "purge": queuePurge,
 	}[verb], map[string]int{"tail": 1, "export": 1, "rename": 2, "purge": 1}[verb]
+	if run == nil && verb != "" {
+		fmt.Fprintf(e.err, "packetboat queue: there is no %q\n", verb)
+	}
 	if run == nil || len(words) != want {
 		fmt.Fprintf(e.err, "packetboat queue: usage: packetboat queue ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE (packetboat help queue)\n")
 		return exitUsage
@@ -129,8 +136,14 @@ func queueLs(_ context.Context, e *env, dir string, q *queueFlags, _ []string) e
 		return err
 	}
 	var lines []queueLine
+	unused := 0
 	for _, name := range s.Consumers() {
-		lines = append(lines, lineOf(name, s.Lookup(name).Lag()))
+		l := s.Lookup(name).Lag()
+		if l.Accepted == 0 && !*q.all {
+			unused++
+			continue
+		}
+		lines = append(lines, lineOf(name, l))
 	}
 	if *q.json {
 		return json.NewEncoder(e.out).Encode(lines)
@@ -146,6 +159,9 @@ func queueLs(_ context.Context, e *env, dir string, q *queueFlags, _ []string) e
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if unused > 0 {
+		fmt.Fprintf(e.out, "(%d that never had a message: -all)\n", unused)
 	}
 	for _, g := range s.Gaps() {
 		fmt.Fprintf(e.out, "%s: %d messages %s, seq %d to %d, about %d bytes\n", g.Consumer, g.Count, g.Reason, g.FirstSeq, g.LastSeq, g.Bytes)
@@ -270,7 +286,7 @@ func progressTo(f *os.File) func(done, total int64) {
 }
 
 func printVerification(w io.Writer, v *store.Verification) {
-	fmt.Fprintf(w, "%d segments, %d commits, %d message records, %d bytes\n", v.Segments, v.Frames, v.Messages, v.Bytes)
+	fmt.Fprintf(w, "segments %d, commits %d, message records %d, bytes %d\n", v.Segments, v.Frames, v.Messages, v.Bytes)
 	for _, d := range v.Damage {
 		what := "damaged"
 		if d.Torn {
@@ -346,7 +362,7 @@ func queuePurge(ctx context.Context, e *env, dir string, q *queueFlags, words []
 		if c == nil {
 			return fmt.Errorf("there is no queue %s; there are %s", words[0], strings.Join(s.Consumers(), ", "))
 		}
-		if !*q.yes {
+		if !*q.yes && c.Lag().Messages > 0 {
 			return fmt.Errorf("%d messages wait in %s; add -yes to end them", c.Lag().Messages, words[0])
 		}
 		n, r := c.Purge()
