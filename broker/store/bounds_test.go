@@ -420,3 +420,34 @@ func TestSnapshotsDuringTraffic(t *testing.T) {
 		b.balance("c")
 	}
 }
+
+// TestDropNewestKeepsTheBoundOfItsLane: what is left out takes nothing off what
+// is queued.
+func TestDropNewestKeepsTheBoundOfItsLane(t *testing.T) {
+	b := newBox(t).open()
+	c := b.consumer("c")
+	const bound = 10_000
+	c.SetPolicy(DropNewest, bound)
+	for i := range 100 {
+		b.publish(numbered(i, 500), 1, "c")
+		if i%7 == 0 {
+			b.commit()
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		l := b.balance("c")
+		if l.Bytes > bound || l.Accepted != 100 || l.Messages < 15 || l.Messages*500 > bound || l.Lost[Dropped] != 100-l.Messages {
+			t.Fatalf("%s: ledger %+v", when, l)
+		}
+	}
+	check("at once")
+	b.crash(1)
+	check("after a crash")
+	got := b.drain("c")
+	for i, p := range got {
+		if v := binary.BigEndian.Uint64([]byte(p)); v != uint64(i) {
+			t.Fatalf("delivery %d is message %d", i, v)
+		}
+	}
+}

@@ -282,8 +282,8 @@ func (c *Consumer) unqueueLocked(seq uint64) {
 // sizeOfLocked estimates the size of a message by the mean of its span.
 func (c *Consumer) sizeOfLocked(seq uint64) uint64 {
 	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
-	if i < 0 || c.spans[i].count == 0 {
-		return 0
+	if i < 0 || seq >= c.spans[i].end() {
+		return 0 // not in the log: never stored, or lost
 	}
 	return c.spans[i].bytes / uint64(c.spans[i].count)
 }

@@ -21,8 +21,8 @@ func FuzzRecords(f *testing.F) {
 	consumer := record(byte(6), 3, 1, 65535, "c")
 	seed(clockBytes(1, 1, 1000), consumer, message(3, 0, 1, 2000, "m0"), message(3, 1, 2, 3000, "m1"), rescue(3, 0, 1, 1, 2000, "m0"))
 	seed(consumer, message(3, 0, 2, 1, "m"), record(byte(2), 3, 0, prefixed("\x00"), prefixed("\x01")), record(byte(18), 3))
-	seed(consumer, record(byte(15), 3, 1, 65535, 1<<40, 1<<39, "c"), record(byte(16), 3, 5, 1<<50, byte(1)), message(3, 1<<50, 1, 1, "m"))
-	seed(consumer, record(byte(10), 3, byte(1), byte(2), 5, 500, 1, 1, 1, 1, 0, 1<<60, 1, prefixed("t"), 5))
+	seed(consumer, record(byte(15), 3, 1, 65535, uint64(1<<40), uint64(1<<39), "c"), record(byte(16), 3, 5, uint64(1<<50), byte(1)), message(3, 1<<30, 1, 1, "m"))
+	seed(consumer, record(byte(10), 3, byte(1), byte(2), 5, 500, 1, 1, 1, 1, 0, uint64(1<<60), 1, prefixed("t"), 5))
 	seed(record(byte(13), 2, "session/p"), record(byte(1), byte(0x1e), 0, 5, 60, 2, 9, prefixed("t"), "x"), record(byte(3), 2, 9), record(byte(3), 2, 0))
 	seed(record(byte(4), prefixed("key"), "value"), record(byte(5), "key"), record(byte(7), 3))
 	seed(consumer, record(byte(17), 3, 9, 2, 1, 9, 5, 500, 0, 2, 1, 1, prefixed("\x01"), prefixed("\x02")), record(byte(11), 3, 1, 2, 3, 300, 1, 1, 0),

@@ -17,6 +17,8 @@ func record(fields ...any) (rec []byte) {
 		switch f := f.(type) {
 		case int:
 			rec = binary.AppendUvarint(rec, uint64(f))
+		case uint64:
+			rec = binary.AppendUvarint(rec, f)
 		case byte:
 			rec = append(rec, f)
 		case string:
