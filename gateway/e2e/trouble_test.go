@@ -203,20 +203,19 @@ func TestSystemdIsToldTheTruth(t *testing.T) {
 	g := newGateway(t, bridgeTo(freePort(t), upRule))
 	g.env = []string{"NOTIFY_SOCKET=" + socket}
 	g.start()
+	var said string // one datagram may say several things at once
 	read := func(want string) {
 		t.Helper()
 		buf := make([]byte, 4096)
 		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
-		for {
+		for !strings.Contains(said, want) {
 			n, err := c.Read(buf)
 			if err != nil {
-				t.Fatalf("no %q from the gateway: %v", want, err)
+				t.Fatalf("no %q from the gateway, only %q: %v", want, said, err)
 			}
-			if strings.Contains(string(buf[:n]), want) {
-				return
-			}
+			said += string(buf[:n]) + "\n"
 		}
 	}
 	read("READY=1")
