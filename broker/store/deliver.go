@@ -156,7 +156,7 @@ func (c *Consumer) fillReleased(d *Delivery, seq uint64) {
 
 // giveUpDurableLocked: nothing of this consumer leaves before a give-up is on disk.
 func (c *Consumer) giveUpDurableLocked() bool {
-	if c.barrier == 0 || c.barrier < c.s.wal.Durable() || c.s.without("give_up_durable_before_later_ones") {
+	if c.barrier == 0 || c.barrier < c.s.wal.Durable() || c.s.readOnly() || c.s.without("give_up_durable_before_later_ones") {
 		return true
 	}
 	c.s.wakeLocked(c, c.barrier)
@@ -173,7 +173,7 @@ func (c *Consumer) mayDeliverLocked() bool {
 		return false
 	}
 	floor := c.durFloor
-	if c.s.without("span_limit_from_durable_floor") {
+	if c.s.readOnly() || c.s.without("span_limit_from_durable_floor") { // a reader sends nothing
 		floor = c.floor
 	}
 	if c.cursor >= floor+uint64(c.ids.N) {

@@ -220,16 +220,22 @@ func each(ctx context.Context, dir, queue string, f func(s *store.Store, d *stor
 	if c == nil {
 		return fmt.Errorf("there is no queue %s; there are %s", queue, strings.Join(s.Consumers(), ", "))
 	}
-	left := c.Lag().Messages
+	before := c.Lag()
 	var d store.Delivery
-	for c.TryNext(&d) && ctx.Err() == nil {
+	for ctx.Err() == nil && c.TryNext(&d) {
 		if !d.Released {
-			if err := f(s, &d, left); err != nil {
+			if err := f(s, &d, c.Lag().Messages); err != nil {
 				return err
 			}
 		}
-		left--
 		c.Done(d.Seq) // in memory only: the store was opened for reading
+	}
+	after := c.Lag()
+	if n := after.Lost[store.Damaged] - before.Lost[store.Damaged]; n > 0 {
+		return fmt.Errorf("%d of %d messages are damaged; those are not shown", n, before.Messages)
+	}
+	if after.Messages > 0 && ctx.Err() == nil {
+		return fmt.Errorf("%d of %d messages could not be read; a running gateway may have sent them meanwhile", after.Messages, before.Messages)
 	}
 	return ctx.Err()
 }

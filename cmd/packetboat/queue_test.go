@@ -116,3 +116,12 @@ func TestQueueVerifyFindsDamage(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }
+
+func TestQueueExportReadsToTheEnd(t *testing.T) {
+	const n = 70_000 // more than there are packet identifiers
+	dir := fillQueue(t, n)
+	code, out, errOut := queue(t, "export", "session/a", "-dir", dir)
+	if lines := strings.Count(out, "\n"); code != 0 || lines != n {
+		t.Errorf("%d messages exported, exit code %d, want %d: %s", lines, code, n, errOut)
+	}
+}
