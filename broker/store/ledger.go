@@ -26,6 +26,7 @@ type TopicCount struct {
 
 const (
 	maxGaps      = 1000
+	gapReach     = 64 // how far back the one is looked for that a gap follows on
 	maxGapTopics = 64
 )
 
@@ -79,16 +80,22 @@ func (c *Consumer) applyGapLocked(g *Gap) {
 	c.lost[g.Reason] += n
 }
 
-// noteGapLocked keeps g for status; gaps that follow each other are merged.
+// noteGapLocked keeps g for status. A gap that follows on the newest one of its
+// consumer is merged with it, also when others came between: a full queue drops
+// from several consumers in turn.
 func (s *Store) noteGapLocked(g Gap) {
-	if n := len(s.gaps); n > 0 {
-		last := &s.gaps[n-1]
-		if last.Consumer == g.Consumer && last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
+	for i := len(s.gaps) - 1; i >= max(0, len(s.gaps)-gapReach); i-- {
+		last := &s.gaps[i]
+		if last.Consumer != g.Consumer {
+			continue
+		}
+		if last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
 			last.Count += g.Count
 			last.Bytes += g.Bytes
 			last.To, last.LastSeq = g.To, g.LastSeq
 			return
 		}
+		break
 	}
 	if len(s.gaps) == maxGaps {
 		s.gaps = append(s.gaps[:0], s.gaps[1:]...)
