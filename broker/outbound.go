@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"packetboat/broker/packet"
+	"packetboat/broker/qos"
 	"packetboat/broker/store"
 )
 
@@ -87,17 +88,23 @@ func (o *output) advanceLocked() {
 }
 
 // handlePuback takes the acknowledgement of a QoS 1 delivery.
-func (c *conn) handlePuback(a packet.Ack) error {
+func (c *conn) handlePuback(a packet.Ack) error { return c.finished(a.ID, (*qos.Window).Puback) }
+
+// handlePubcomp takes the last acknowledgement of a QoS 2 delivery.
+func (c *conn) handlePubcomp(a packet.Ack) error { return c.finished(a.ID, (*qos.Window).Pubcomp) }
+
+// finished ends a delivery, in the durable window by finish.
+func (c *conn) finished(id uint16, finish func(*qos.Window, uint16) bool) error {
 	if s := c.session; s.consumer != nil {
 		s.mu.Lock()
-		s.win.Puback(a.ID)
+		finish(s.win, id)
 		s.mu.Unlock()
 		c.pumpDue = true
 		return nil
 	}
 	o := &c.out
 	o.mu.Lock()
-	o.window.finish(a.ID)
+	o.window.finish(id)
 	o.advanceLocked()
 	o.mu.Unlock()
 	return nil
@@ -142,23 +149,6 @@ func knownCode(known bool) byte {
 		return packet.Success
 	}
 	return packet.PacketIDNotFound
-}
-
-// handlePubcomp takes the last acknowledgement of a QoS 2 delivery.
-func (c *conn) handlePubcomp(a packet.Ack) error {
-	if s := c.session; s.consumer != nil {
-		s.mu.Lock()
-		s.win.Pubcomp(a.ID)
-		s.mu.Unlock()
-		c.pumpDue = true
-		return nil
-	}
-	o := &c.out
-	o.mu.Lock()
-	o.window.finish(a.ID)
-	o.advanceLocked()
-	o.mu.Unlock()
-	return nil
 }
 
 // pump sends what the durable window gives, while the output has room. The
