@@ -69,6 +69,7 @@ func (c *conn) ackedLocked(ln *lane, id uint16, finish func(uint16) bool) {
 	if !finish(id) {
 		return // of a message that was finished before, or never sent
 	}
+	c.toldLocked()
 	c.progress = time.Now()
 	c.b.count.acked.Add(1)
 	if c.inFlightLocked() == 0 {

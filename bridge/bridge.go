@@ -131,6 +131,9 @@ func (b *Bridge) check() error {
 	if s := b.cfg.Status; s != "" && !topic.ValidName(s) {
 		bad("status", "%q is no topic to publish to", s)
 	}
+	if s := b.cfg.Gaps; s != "" && !topic.ValidName(s) {
+		bad("gaps", "%q is no topic to publish to", s)
+	}
 	var err error
 	if b.rules, err = compileRules(b.cfg.Up, b.cfg.Down); err != nil {
 		errs = append(errs, err)

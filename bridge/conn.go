@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"packetboat/broker/packet"
@@ -33,8 +34,11 @@ type conn struct {
 	released map[uint16]struct{} // PUBREL went out again and has no PUBCOMP yet
 	progress time.Time           // last sign that the cloud finishes what it gets
 	drained  chan struct{}
+	telling  bool   // of a gap, by the message tellSeq of its lane
+	tellSeq  uint64 // ...
 
-	limits limits // of CONNACK; set before sending is
+	tell   chan struct{} // one slot: tellGaps has something to look at
+	limits limits        // of CONNACK; set before sending is
 
 	// The pump's own.
 	up        router
@@ -85,6 +89,7 @@ func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn
 		b: b, ctx: ctx, link: newLink(raw, &b.count),
 		server: server.address, sessionServer: server.session,
 		released: make(map[uint16]struct{}), drained: make(chan struct{}, 1), hasParked: make(chan struct{}, 1),
+		tell:           make(chan struct{}, 1),
 		up:             router{rules: &b.rules},
 		receiveMaximum: uint16(b.cfg.Inflight),
 	}
@@ -120,18 +125,16 @@ func (c *conn) serve() (up time.Duration, err error) {
 	since := time.Now()
 	c.open()
 	working, stop := context.WithCancel(c.ctx)
-	jobs := make(chan struct{})
-	go func() { // what waits for the server goes on beside the watch
-		defer close(jobs)
-		c.subscribe(working, client)
-	}()
+	var jobs sync.WaitGroup // what goes on beside the watch
+	jobs.Go(func() { c.subscribe(working, client) })
+	jobs.Go(func() { c.tellGaps(working) })
 	c.watch(client.Done())
 	stop()
 	if c.ctx.Err() != nil {
 		c.finish(client.Done())
 	}
 	c.end(client)
-	<-jobs
+	jobs.Wait()
 	err = c.link.err()
 	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
 		// paho ended it, for something that it could not read.

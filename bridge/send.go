@@ -163,6 +163,9 @@ func (c *conn) inspect() {
 // of now, or says why it has to be given up. It runs within TryNext, for the
 // delivery of that lane that TryNext returns last of all.
 func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Reason {
+	if d.Topic == gapsTopic {
+		return c.prepareGap(d)
+	}
 	to := c.up.route(d.Topic)
 	if to.rule == nil || to.topic == "" {
 		c.noRule.note(d.Topic)
@@ -190,7 +193,12 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Rea
 		}
 	}
 	c.unstamped = !c.stamper.apply(&c.b.stamp, lane, d, p)
-	if c.limits.packet > 0 {
+	return c.fits(d)
+}
+
+// fits gives the prepared PUBLISH up when it is larger than the server takes.
+func (c *conn) fits(d *store.Delivery) store.Reason {
+	if p := &c.publish; c.limits.packet > 0 {
 		p.ID = maxInFlight // any: as long as the right one
 		if packet.PublishSize(packet.V5, p) > c.limits.packet {
 			c.tooLarge.note(d.Topic)
@@ -255,6 +263,7 @@ func (c *conn) finishQoS0() {
 			u.lane.consumer.Done(u.seq)
 		}
 	}
+	c.toldLocked()
 	c.unacked = c.unacked[:0]
 }
 

@@ -24,7 +24,7 @@ func (c *setClock) Uptime() time.Duration   { return c.up }
 func (c *setClock) Wall() (time.Time, bool) { return c.wall, c.synced }
 
 // userProps are the user properties of a packet, the last one of a name.
-func userProps(t *testing.T, raw []byte) map[string]string {
+func userProps(t testing.TB, raw []byte) map[string]string {
 	t.Helper()
 	m := map[string]string{}
 	if err := packet.EachProp(raw, func(id byte, k, v []byte) bool {

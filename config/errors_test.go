@@ -138,6 +138,8 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"bridge: the name of another", bridge + "client_id = \"x\"\n" + bridge, `f:7:8: bridge[1].name: "b" is the name of bridge[0] already (at f:2:8)`},
 		{"bridge: the client id of another on the same server", bridge + strings.Replace(bridge, `"b"`, `"c"`, 1), `f:5:3: bridge[1].client_id: is "gw", as bridge[0]'s on the same server: each would disconnect the other; give them different ones`},
 		{"bridge: no client id", bridge + "client_id = \"\"\n", `f:5:13: bridge[0].client_id: must not be empty: the session at the cloud belongs to it`},
+		{"bridge: gaps on a filter", bridge + "gaps = \"{gateway}/#\"\n", `f:5:8: bridge[0].gaps: must not have a wildcard (+ or #): it is a topic, not a filter`},
+		{"bridge: gaps elsewhere", bridge + "gaps = \"lost/{gateway}/{bridge}\"\n", ``},
 		{"bridge: a stamp that is none", bridge + "stamp = \"props\"\n", `f:5:9: bridge[0].stamp: "props" is none of off, properties, json:FIELD (such as json:gateway_info)`},
 		{"bridge: a stamp in a field without name", bridge + "stamp = \"json:\"\n", `f:5:9: bridge[0].stamp: "json:" is none of off, properties, json:FIELD (such as json:gateway_info)`},
 		{"bridge: a stamp in a field", bridge + "stamp = \"json:meta\"\n", ``},

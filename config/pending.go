@@ -67,7 +67,6 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].dead_letter_size", off(`"16MiB"`)},
 	{"bridge[].proxy", off(`""`)},
 	{"bridge[].source", off(`""`)},
-	{"bridge[].gaps", off(`"{gateway}/gaps"`, `""`)},
 	{"bridge[].tls", absent()},
 
 	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},

@@ -101,6 +101,7 @@ type Consumer struct {
 	maxMessages, maxBytes uint64 // 0 = no bound
 	overLimit             uint64 // seqs below were dropped or are in flight
 	pending               Gap    // its marker is staged with the frame
+	tells                 uint64 // 1 + seq of the newest message that tells of a gap
 
 	// progress
 	dirty        bool

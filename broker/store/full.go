@@ -339,7 +339,7 @@ func (c *Consumer) dropLocked(sp *span, first, end uint64, abandoned bool) {
 	r := c.s.appendLocked(appendGap(nil, c.num, &g))
 	c.barrier = wal.Pos(r.pos)
 	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
-	c.s.noteGapLocked(g)
+	c.s.noteGapLocked(g, wal.Pos(r.pos))
 }
 
 // measureFree returns the free bytes of the file system, very many if unknown.

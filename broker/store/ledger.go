@@ -3,6 +3,8 @@ package store
 import (
 	"encoding/binary"
 	"time"
+
+	"packetboat/broker/store/wal"
 )
 
 // Gap is a gap marker: messages of one consumer that it did not get, and why.
@@ -16,6 +18,9 @@ type Gap struct {
 	LastSeq   uint64
 	Topics    []TopicCount // at most 64
 	Abandoned bool         // PUBREL goes out for each: the peer may hold them half open
+
+	pos     wal.Pos // of its record; of several that were merged, the last
+	telling bool    // the one message of it told of another gap
 }
 
 // TopicCount is how many messages of a gap had a topic.
@@ -80,19 +85,27 @@ func (c *Consumer) applyGapLocked(g *Gap) {
 	c.lost[g.Reason] += n
 }
 
-// noteGapLocked keeps g for status. A gap that follows on the newest one of its
-// consumer is merged with it, also when others came between: a full queue drops
-// from several consumers in turn.
-func (s *Store) noteGapLocked(g Gap) {
+// noteGapLocked keeps g, whose record is at p, for status and for telling. A gap
+// that follows on the newest one of its consumer is merged with it, also when
+// others came between: a full queue drops from several consumers in turn.
+func (s *Store) noteGapLocked(g Gap, p wal.Pos) {
+	g.pos = p
+	if c := s.byName[g.Consumer]; c != nil {
+		g.telling = g.FirstSeq == g.LastSeq && c.tells == g.FirstSeq+1
+	}
+	for _, f := range s.onGap {
+		f()
+	}
 	for i := len(s.gaps) - 1; i >= max(0, len(s.gaps)-gapReach); i-- {
 		last := &s.gaps[i]
 		if last.Consumer != g.Consumer {
 			continue
 		}
-		if last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
+		apart := last.pos <= s.gapSeal || last.telling || g.telling
+		if !apart && last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
 			last.Count += g.Count
 			last.Bytes += g.Bytes
-			last.To, last.LastSeq = g.To, g.LastSeq
+			last.To, last.LastSeq, last.pos = g.To, g.LastSeq, p
 			return
 		}
 		break

@@ -116,7 +116,7 @@ func (c *Consumer) stagePendingLocked(buf []byte) {
 	c.pending = Gap{}
 	p := c.s.wal.Append(appendGap(buf[:0], c.num, &g))
 	c.s.unpinned = max(c.s.unpinned, p)
-	c.s.noteGapLocked(g)
+	c.s.noteGapLocked(g, p)
 }
 
 // limitLocked drops what of a backlog is beyond the consumer's own limit.

@@ -120,7 +120,7 @@ func (c *Consumer) giveUpLocked(seq uint64, why Reason, maybeQoS2 bool) Receipt 
 	g.Abandoned = maybeQoS2 && c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")
 	r := c.s.appendLocked(appendGap(c.s.scratch[:0], c.num, &g))
 	c.applyGapLocked(&g)
-	c.s.noteGapLocked(g)
+	c.s.noteGapLocked(g, wal.Pos(r.pos))
 	c.barrier = wal.Pos(r.pos)
 	if g.Abandoned && (seq < c.relNext || seq >= c.relEnd && seq < c.cursor) {
 		c.abandoned = append(c.abandoned, seq) // neither Rewind's range nor the cursor comes by again

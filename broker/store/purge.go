@@ -51,7 +51,7 @@ func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
 			}
 		}
 	}
-	c.s.noteGapLocked(g)
+	c.s.noteGapLocked(g, wal.Pos(r.pos))
 	return r
 }
 
@@ -79,6 +79,11 @@ func (s *Store) Rename(from, to string) (Receipt, error) {
 }
 
 func (s *Store) renameLocked(c *Consumer, to string) {
+	for i := range s.gaps {
+		if s.gaps[i].Consumer == c.name {
+			s.gaps[i].Consumer = to
+		}
+	}
 	delete(s.byName, c.name)
 	c.name = to
 	s.byName[to] = c

@@ -95,7 +95,7 @@ func (s *Store) reset() {
 	clear(s.originNum)
 	clear(s.kv)
 	clear(s.retained)
-	s.clocks.boots, s.gaps, s.lastNum, s.lastOrigin = nil, nil, 0, 0
+	s.clocks.boots, s.gaps, s.gapSeal, s.lastNum, s.lastOrigin = nil, nil, 0, 0, 0
 }
 
 // apply takes in one record of the log.
@@ -123,6 +123,7 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 	case recSet:
 		key := string(c.bytes())
 		s.kv[key] = slices.Clone(c.b)
+		s.sealGapsLocked(key, c.b)
 	case recDelete:
 		delete(s.kv, string(c.b))
 	case recConsumer:
@@ -149,7 +150,7 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 			s.clocks.apply(cr, since)
 		}
 	case recGap:
-		r.gap(&c)
+		r.gap(p, &c)
 	case recOrigin:
 		num := uint32(c.uvarint())
 		if c.err == nil {
@@ -252,8 +253,8 @@ func (r *recovery) lose() {
 		before := h.c.queued
 		h.c.applyGapLocked(&g)
 		if g.Count = before - h.c.queued; g.Count > 0 {
-			s.appendLocked(appendGap(s.scratch[:0], h.c.num, &g))
-			s.noteGapLocked(g)
+			at := s.appendLocked(appendGap(s.scratch[:0], h.c.num, &g))
+			s.noteGapLocked(g, wal.Pos(at.pos))
 		}
 	}
 }
@@ -310,12 +311,12 @@ func (r *recovery) dismiss() {
 		if c.name != "" {
 			continue
 		}
+		s.removeLocked(c)
+		at := s.appendLocked(appendRemove(s.scratch[:0], c.num))
 		if c.queued > 0 {
 			s.lostElsewhere += c.queued
-			s.noteGapLocked(Gap{Reason: Damaged, Count: c.queued, Bytes: c.queuedBytes, From: s.clocks.lastKnown(), To: s.clocks.lastKnown()})
+			s.noteGapLocked(Gap{Reason: Damaged, Count: c.queued, Bytes: c.queuedBytes, From: s.clocks.lastKnown(), To: s.clocks.lastKnown()}, wal.Pos(at.pos))
 		}
-		s.removeLocked(c)
-		s.appendLocked(appendRemove(s.scratch[:0], c.num))
 	}
 }
 
@@ -334,7 +335,7 @@ func (c *Consumer) loadProgress(floor uint64, done, released []byte) {
 	}
 }
 
-func (r *recovery) gap(c *cursor) {
+func (r *recovery) gap(p wal.Pos, c *cursor) {
 	num, g := parseGap(c)
 	if c.err != nil {
 		return
@@ -343,7 +344,7 @@ func (r *recovery) gap(c *cursor) {
 		g.Consumer = con.name
 		con.applyGapLocked(&g)
 	}
-	r.s.noteGapLocked(g)
+	r.s.noteGapLocked(g, p)
 }
 
 // tableEntry takes in a consumer from a segment's table. It is news when records

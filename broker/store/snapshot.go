@@ -133,11 +133,16 @@ func (s *Store) freeze() *frozen {
 		}
 	}
 	for i := range s.gaps {
-		num := uint32(0)
-		if c := s.byName[s.gaps[i].Consumer]; c != nil {
-			num = c.num
+		g := &s.gaps[i]
+		num, gone := uint32(0), g.Consumer
+		if c := s.byName[g.Consumer]; c != nil {
+			num, gone = c.num, ""
 		}
-		add(appendGap(rec[:0], num, &s.gaps[i]))
+		telling := uint64(0)
+		if g.telling {
+			telling = 1
+		}
+		add(appendBytes(appendUvarints(appendGap(rec[:0], num, g), uint64(g.pos), telling), gone))
 	}
 	for k, v := range s.kv {
 		f.kv = append(f.kv, keyValue{k, v})
@@ -228,10 +233,11 @@ func (r *recovery) applySnapshot(rec []byte) error {
 		}
 	case recGap:
 		num, g := parseGap(&c)
+		g.pos, g.telling, g.Consumer = wal.Pos(c.uvarint()), c.uvarint()&1 != 0, string(c.bytes())
 		if con := s.consumers[num]; con != nil {
 			g.Consumer = con.name
 		}
-		s.noteGapLocked(g)
+		s.gaps = append(s.gaps, g) // merged as far as they are to be
 	case recRescue:
 		return r.retained(rec)
 	default:

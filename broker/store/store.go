@@ -69,7 +69,9 @@ type Store struct {
 	scratch       []byte  // one record being staged
 	sealBuf       []byte  // ... while a frame is closed
 	gaps          []Gap
-	lostElsewhere uint64 // messages in damaged bytes, consumer unknown
+	gapSeal       wal.Pos           // markers up to here were told and are not merged with later ones
+	onGap         map[string]func() // by who is to hear of new markers
+	lostElsewhere uint64            // messages in damaged bytes, consumer unknown
 
 	toWake   []*Consumer
 	woken    []func() // scratch of onCommit
