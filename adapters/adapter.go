@@ -121,6 +121,7 @@ type Place struct {
 
 // Stats are counters since the start, unless said otherwise.
 type Stats struct {
+	Ready   bool   // the port is open, or devices can connect
 	Open    int    // links open now
 	Opened  uint64 // links opened; of a serial port, all after the first are reopenings
 	Refused uint64 // connections over max_connections

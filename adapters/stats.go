@@ -32,6 +32,7 @@ func (c *counters) addFrames(d frame.Counters) {
 func (s *Stream) Stats() Stats {
 	c := &s.c
 	st := Stats{
+		Ready:           c.open.Load() > 0,
 		Open:            int(c.open.Load()),
 		Opened:          c.opened.Load(),
 		Refused:         c.refused.Load(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 
@@ -65,6 +66,10 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer fail(nil)
 
 	g.store, err = store.Open(g.cfg.Gateway.DataDir, g.storeOptions())
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; the user that runs the gateway must be able to write there: set gateway.data_dir to a directory of its own, or StateDirectory= in the systemd unit (at %s)",
+			err, g.cfg.At("gateway.data_dir"))
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"packetboat/adapters"
 	"packetboat/config"
 )
 
@@ -56,8 +57,6 @@ func (g *Gateway) listen(s *stage) (open int) {
 func (d *door) serve(ctx context.Context) error {
 	for {
 		if d.ln != nil {
-			d.g.log.Info("listening", "address", d.ln.Addr().String(), "anonymous", d.cfg.Anonymous)
-			d.told = false
 			err := d.g.broker.Serve(ctx, limitConnections(d.ln, d.cfg.MaxConnections, d.g.log))
 			d.ln = nil
 			d.isOpen.Store(false)
@@ -99,8 +98,9 @@ func (d *door) open(ctx context.Context) error {
 			return errors.Join(err, ln.Close())
 		}
 	}
-	d.ln = ln
+	d.ln, d.told = ln, false
 	d.isOpen.Store(true)
+	d.g.log.Info("listening", "address", ln.Addr().String(), "anonymous", d.cfg.Anonymous)
 	return nil
 }
 
@@ -123,17 +123,6 @@ func (d *door) complain(err error) {
 		return
 	}
 	d.told = true
-	remedy := "set another address"
-	_, port, _ := net.SplitHostPort(d.cfg.Address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && port != "":
-		remedy = fmt.Sprintf("another program listens there (ss -ltnp 'sport = :%s' names it, often it is mosquitto): stop it, or set another address", port)
-	case errors.Is(err, syscall.EADDRINUSE):
-		remedy = "another program listens there: stop it, or set another path"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		remedy = "no network interface has this address now"
-	case errors.Is(err, syscall.EACCES):
-		remedy = "this user may not: a port below 1024 needs CAP_NET_BIND_SERVICE, a socket a directory that is writable"
-	}
-	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err, "remedy", remedy, "config", d.at.String())
+	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
+		"remedy", adapters.ListenRemedy(d.cfg.Address, err), "config", d.at.String())
 }

@@ -68,7 +68,7 @@ type snapshot struct {
 	failed   error // the disk queue's
 	bridges  []bridgeState
 	adapters int // configured
-	open     int // adapters with a port or a device
+	ready    int // of these, adapters whose port is open, or that devices can connect to
 	paused   int // links that are not read, since the queue takes nothing
 	clients  int64
 	closed   []string // listeners that do not open
@@ -85,6 +85,9 @@ func (g *Gateway) snapshot() snapshot {
 	s := snapshot{failed: g.store.Failed(), adapters: len(g.adapters), clients: g.broker.Stats().Connections}
 	for _, b := range g.bridges {
 		st := bridgeState{name: b.Name(), state: b.State()}
+		if st.state.Phase == bridge.Stopped {
+			st.state.Phase = bridge.Connecting // it was told to, and has not begun yet
+		}
 		for _, l := range b.Lag() {
 			st.waiting += l.Messages
 			st.oldest = max(st.oldest, l.Oldest)
@@ -98,8 +101,8 @@ func (g *Gateway) snapshot() snapshot {
 	}
 	for _, a := range g.adapters {
 		st := a.Stats()
-		if st.Open > 0 {
-			s.open++
+		if st.Ready {
+			s.ready++
 		}
 		s.paused += st.Paused
 	}
@@ -126,7 +129,7 @@ func (s snapshot) String() string {
 		parts = append(parts, p)
 	}
 	if s.adapters > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d adapters connected", s.open, s.adapters))
+		parts = append(parts, fmt.Sprintf("%d of %d adapters ready", s.ready, s.adapters))
 	}
 	parts = append(parts, fmt.Sprintf("%d MQTT clients", s.clients))
 	return strings.ReplaceAll(strings.Join(parts, "; "), "\n", ", ")
@@ -135,7 +138,7 @@ func (s snapshot) String() string {
 // worthTelling reports whether the log should have s after it had old: a few
 // messages more or less that wait are no news, nor are clients that come and go.
 func (s snapshot) worthTelling(old snapshot) bool {
-	same := (s.failed == nil) == (old.failed == nil) && s.open == old.open && (s.paused > 0) == (old.paused > 0) &&
+	same := (s.failed == nil) == (old.failed == nil) && s.ready == old.ready && (s.paused > 0) == (old.paused > 0) &&
 		slices.Equal(s.closed, old.closed) &&
 		slices.EqualFunc(s.bridges, old.bridges, func(a, b bridgeState) bool {
 			return a.state.Phase == b.state.Phase && bits.Len64(a.waiting/100) == bits.Len64(b.waiting/100)
@@ -155,6 +158,6 @@ func (s snapshot) attrs() []slog.Attr {
 	if len(s.closed) > 0 {
 		list = append(list, slog.Any("not_listening", s.closed))
 	}
-	return append(list, slog.Int("adapters_connected", s.open), slog.Int("adapters", s.adapters),
+	return append(list, slog.Int("adapters_ready", s.ready), slog.Int("adapters", s.adapters),
 		slog.Int("paused", s.paused), slog.Int64("clients", s.clients))
 }

@@ -17,13 +17,13 @@ func TestTheStatusLineSaysWhatIsWrongFirst(t *testing.T) {
 		s    snapshot
 		want string
 	}{
-		{"all is well", snapshot{bridges: []bridgeState{online}, adapters: 2, open: 2, clients: 5},
-			"bridge cloud online, 3 waiting; 2 of 2 adapters connected; 5 MQTT clients"},
+		{"all is well", snapshot{bridges: []bridgeState{online}, adapters: 2, ready: 2, clients: 5},
+			"bridge cloud online, 3 waiting; 2 of 2 adapters ready; 5 MQTT clients"},
 		{"the cloud refuses; one line all the same", snapshot{bridges: []bridgeState{refused}, clients: 1},
 			"bridge cloud refused, 40000 waiting (h:1883: refused with 0x87, not authorized); 1 MQTT clients"},
 		{"a disk that fails is the first thing to know",
 			snapshot{failed: errors.New("no space left on device"), paused: 1, closed: []string{"0.0.0.0:1883"}, adapters: 1},
-			"THE DISK QUEUE CANNOT WRITE: no space left on device; not listening on 0.0.0.0:1883; 1 devices held up by the full queue; 0 of 1 adapters connected; 0 MQTT clients"},
+			"THE DISK QUEUE CANNOT WRITE: no space left on device; not listening on 0.0.0.0:1883; 1 devices held up by the full queue; 0 of 1 adapters ready; 0 MQTT clients"},
 	} {
 		if got := c.s.String(); got != c.want {
 			t.Errorf("%s:\n%s\nnot\n%s", c.name, got, c.want)
@@ -33,7 +33,7 @@ func TestTheStatusLineSaysWhatIsWrongFirst(t *testing.T) {
 
 func TestTheLogIsToldOfChangesAndNotOfNumbersThatMove(t *testing.T) {
 	with := func(change func(s *snapshot)) snapshot {
-		s := snapshot{bridges: []bridgeState{{state: bridge.State{Phase: bridge.Online}, waiting: 3}}, adapters: 2, open: 2, clients: 5}
+		s := snapshot{bridges: []bridgeState{{state: bridge.State{Phase: bridge.Online}, waiting: 3}}, adapters: 2, ready: 2, clients: 5}
 		if change != nil {
 			change(&s)
 		}
@@ -49,7 +49,7 @@ func TestTheLogIsToldOfChangesAndNotOfNumbersThatMove(t *testing.T) {
 		{"many more", func(s *snapshot) { s.bridges[0].waiting = 900 }, true},
 		{"clients come", func(s *snapshot) { s.clients = 9 }, false},
 		{"the link is down", func(s *snapshot) { s.bridges[0].state.Phase = bridge.BackingOff }, true},
-		{"an adapter's port is gone", func(s *snapshot) { s.open = 1 }, true},
+		{"an adapter's port is gone", func(s *snapshot) { s.ready = 1 }, true},
 		{"the disk fails", func(s *snapshot) { s.failed = errors.New("x") }, true},
 		{"a device is held up", func(s *snapshot) { s.paused = 1 }, true},
 		{"a listener is closed", func(s *snapshot) { s.closed = []string{"x"} }, true},

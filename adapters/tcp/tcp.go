@@ -95,6 +95,13 @@ func (a *Adapter) Addr() net.Addr {
 	return nil
 }
 
+// Stats are those of the connections; the adapter is ready while it listens.
+func (a *Adapter) Stats() adapters.Stats {
+	st := a.Stream.Stats()
+	st.Ready = a.addr.Load() != nil
+	return st
+}
+
 // Run listens, and accepts until ctx ends. An address that cannot be listened
 // on is tried again and again: its interface may come up later.
 func (a *Adapter) Run(ctx context.Context) error {
@@ -110,7 +117,8 @@ func (a *Adapter) Run(ctx context.Context) error {
 				break
 			}
 			if text := err.Error(); text != told {
-				a.Log().Error("cannot listen; will keep trying", "address", a.opt.Listen, "error", err)
+				a.Log().Error("cannot listen; will keep trying", "address", a.opt.Listen, "error", err,
+					"remedy", adapters.ListenRemedy(a.opt.Listen, err))
 				told = text
 			}
 			a.Pause(ctx)

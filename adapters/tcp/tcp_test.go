@@ -265,6 +265,9 @@ func TestAnAddressThatIsTakenIsTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if a.Stats().Ready {
+		t.Error("ready before it listens")
+	}
 	refused, up := make(chan struct{}, 1), make(chan struct{})
 	once := sync.OnceFunc(func() { close(up) })
 	a.listen = func(ctx context.Context, address string) (net.Listener, error) {
