@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"packetboat/broker/topic"
 	"packetboat/config"
 )
 
@@ -34,35 +35,69 @@ func summary(w io.Writer, c *config.Config) {
 	for i := range c.Listeners {
 		fmt.Fprintf(w, "  MQTT on %s\n", c.Listeners[i].Address)
 	}
-	off := func(enabled bool) string {
-		if enabled {
-			return ""
-		}
-		return " (not enabled)"
-	}
 	for i := range c.Serial {
 		s := &c.Serial[i]
-		fmt.Fprintf(w, "  serial %s: %s, %d %v -> %s%s%s\n", s.Name, s.Port, s.Baud, s.Mode, s.Topic, commandsFrom(s.Command), off(s.Enabled))
+		fmt.Fprintf(w, "  serial %s: %s, %d %v -> %s\n", s.Name, s.Port, s.Baud, s.Mode, ofStream(c, &s.Stream))
 	}
 	for i := range c.TCP {
 		t := &c.TCP[i]
-		fmt.Fprintf(w, "  tcp %s: %s -> %s%s%s\n", t.Name, t.Listen, t.Topic, commandsFrom(t.Command), off(t.Enabled))
+		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, t.Listen, ofStream(c, &t.Stream))
 	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]
-		fmt.Fprintf(w, "  bridge %s: %s as %s%s\n", b.Name, strings.Join(b.Servers, ", "), b.ClientID, off(b.Enabled))
+		user := ""
+		if b.Username != "" {
+			user = ", user " + b.Username
+		}
+		fmt.Fprintf(w, "  bridge %s: %s, client id %s%s%s\n", b.Name, strings.Join(b.Servers, ", "), b.ClientID, user, notEnabled(b.Enabled))
 		for _, u := range b.Up {
-			fmt.Fprintf(w, "    up   %s -> %s\n", u.Filter, u.Topic)
+			fmt.Fprintf(w, "    up   %s -> %s\n", u.Filter, known(u.Topic))
 		}
 		for _, d := range b.Down {
-			fmt.Fprintf(w, "    down %s -> %s\n", d.Filter, d.Topic)
+			fmt.Fprintf(w, "    down %s -> %s\n", d.Filter, known(d.Topic))
 		}
 	}
 }
 
-func commandsFrom(c *config.Command) string {
-	if c == nil {
+// ofStream says where frames go, and where commands come from.
+func ofStream(c *config.Config, s *config.Stream) string {
+	text := known(s.Topic)
+	if name, literal := s.Topic.Literal(); literal && s.Enabled && !carried(c, name) {
+		text += " (no bridge takes this topic)"
+	}
+	if s.Command != nil {
+		text += ", commands from " + s.Command.Topic
+	}
+	return text + notEnabled(s.Enabled)
+}
+
+// carried reports whether a bridge takes the topic to its cloud, or there is
+// none that could.
+func carried(c *config.Config, name string) bool {
+	bridges := 0
+	for i := range c.Bridges {
+		b := &c.Bridges[i]
+		if !b.Enabled {
+			continue
+		}
+		bridges++
+		for _, u := range b.Up {
+			if topic.Match(u.Filter, name) {
+				return true
+			}
+		}
+	}
+	return bridges == 0
+}
+
+func notEnabled(enabled bool) string {
+	if enabled {
 		return ""
 	}
-	return ", commands from " + c.Topic
+	return " (not enabled)"
+}
+
+// known is a template with what the configuration itself gives filled in.
+func known(t config.Template) string {
+	return string(t.Expand(nil, func(dst []byte, name string) []byte { return append(append(append(dst, '{'), name...), '}') }))
 }

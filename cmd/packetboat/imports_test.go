@@ -36,7 +36,7 @@ var graph = map[string][]string{
 	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config",
 		"github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/e2e":         {},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "config", "gateway"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }

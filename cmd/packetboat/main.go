@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -46,7 +47,7 @@ func commands() []command {
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
-		{name: "demo", args: "[-once] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
+		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}
 }
@@ -77,7 +78,7 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 	}
 	name := args[0]
 	switch name {
-	case "-version", "--version":
+	case "-v", "-version", "--version":
 		name = "version"
 	case "-h", "-help", "--help", "help":
 		if name == "help" && len(args) > 1 {
@@ -93,7 +94,7 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 		}
 		names = append(names, c.name)
 	}
-	fmt.Fprintf(errOut, "packetboat: there is no command %q; there are %v (packetboat help)\n", name, names)
+	fmt.Fprintf(errOut, "packetboat: there is no command %q; there are %s (packetboat help)\n", name, strings.Join(names, ", "))
 	return exitUsage
 }
 
@@ -123,6 +124,9 @@ func (e *env) parse(f *flag.FlagSet, args []string) (code int, ok bool) {
 		return exitFine, false
 	case err == nil && f.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+		if f.Lookup("config") != nil {
+			err = fmt.Errorf("%w (-config %s)", err, f.Arg(0))
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(e.err, "packetboat %s: %v\n", e.cmd.name, err)
@@ -144,7 +148,7 @@ func (e *env) help(w io.Writer, f *flag.FlagSet) {
 			first = false
 		}
 		value, text := flag.UnquoteUsage(g)
-		fmt.Fprintf(w, "  -%s %s\n        %s", g.Name, value, text)
+		fmt.Fprintf(w, "  %s\n        %s", strings.TrimSpace("-"+g.Name+" "+value), text)
 		if g.DefValue != "" && g.DefValue != "false" {
 			fmt.Fprintf(w, " (default %s)", g.DefValue)
 		}

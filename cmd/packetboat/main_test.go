@@ -51,10 +51,11 @@ func TestTheCommandLine(t *testing.T) {
 		{"-h too", []string{"-h"}, 0, "usage: packetboat COMMAND", ""},
 		{"help on a command", []string{"help", "demo"}, 0, "usage: packetboat demo", ""},
 		{"-h on a command", []string{"check", "-h"}, 0, "-config FILE", ""},
-		{"an unknown command names those there are", []string{"start"}, 2, "", `no command "start"; there are [run check `},
+		{"an unknown command names those there are", []string{"start"}, 2, "", `no command "start"; there are run, check, queue, demo, version (`},
 		{"an unknown flag gives the command's usage", []string{"run", "-x"}, 2, "", "usage: packetboat run"},
-		{"a stray argument too", []string{"check", "file.toml"}, 2, "", `unexpected argument "file.toml"`},
+		{"a stray argument too, with what was probably meant", []string{"check", "file.toml"}, 2, "", `unexpected argument "file.toml" (-config file.toml)`},
 		{"version", []string{"version"}, 0, "packetboat ", ""},
+		{"-v", []string{"-v"}, 0, "packetboat ", ""},
 		{"--version", []string{"--version"}, 0, "packetboat ", ""},
 		{"a right configuration is ok", []string{"check", "-config", good}, 0, good + ": ok\n", ""},
 		{"one that is not there", []string{"check", "-config", good + "x"}, 2, "", "cannot be read: no such file"},
@@ -69,6 +70,54 @@ func TestTheCommandLine(t *testing.T) {
 				t.Errorf("exit code %d with this on standard error: %s", code, errOut)
 			}
 		})
+	}
+}
+
+func TestCheckSaysWhatTheConfigurationDoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(file, []byte(`
+[gateway]
+id = "gw"
+[[serial]]
+name = "scale"
+port = "/dev/ttyUSB0"
+[[serial]]
+name = "meter"
+port = "/dev/ttyUSB1"
+enabled = false
+[[tcp]]
+name = "loggers"
+listen = ":7000"
+topic = "sensors/{name}/{remote}"
+[tcp.command]
+[[tcp]]
+name = "gauge"
+listen = ":7001"
+topic = "sensors/{name}"
+[[bridge]]
+name = "cloud"
+servers = ["mqtt://10.8.0.1"]
+username = "plant-7"
+[[bridge.up]]
+filter = "sensors/#"
+topic = "sites/{gateway}/{1}"
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := call(t, "check", "-config", file)
+	want := file + `: ok
+  gateway gw, queue in /var/lib/packetboat, at most 1GiB
+  MQTT on 127.0.0.1:1883
+  MQTT on [::1]:1883
+  serial scale: /dev/ttyUSB0, 9600 8N1 -> gw/scale (no bridge takes this topic)
+  serial meter: /dev/ttyUSB1, 9600 8N1 -> gw/meter (not enabled)
+  tcp loggers: :7000 -> sensors/loggers/{remote}, commands from gw/loggers/set
+  tcp gauge: :7001 -> sensors/gauge
+  bridge cloud: mqtt://10.8.0.1, client id gw, user plant-7
+    up   sensors/# -> sites/gw/{1}
+`
+	if code != 0 || out != want {
+		t.Errorf("exit code %d, %s\n%s\nnot\n%s", code, errOut, out, want)
 	}
 }
 
