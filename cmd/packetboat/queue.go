@@ -310,12 +310,17 @@ func printVerification(w io.Writer, v *store.Verification) {
 	}
 }
 
-// change opens the queue for writing and commits what f did.
-func change(ctx context.Context, dir string, f func(s *store.Store) error) error {
+// changeSegment is the size of the file that a change is written to: small, since
+// a queue is purged when the disk is full.
+const changeSegment = 64 << 10
+
+// change opens the queue for writing and commits what f did. ctx ends f when the
+// disk takes no writes.
+func change(ctx context.Context, dir string, f func(ctx context.Context, s *store.Store) error) error {
 	if _, err := os.Stat(dir); err != nil {
 		return err
 	}
-	s, err := store.Open(dir, store.Options{})
+	s, err := store.Open(dir, store.Options{SegmentSize: changeSegment})
 	if errors.Is(err, store.ErrLocked) {
 		return fmt.Errorf("the gateway runs on %s; stop it first (systemctl stop packetboat)", dir)
 	}
@@ -325,14 +330,24 @@ func change(ctx context.Context, dir string, f func(s *store.Store) error) error
 	run, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(run) }()
-	err = f(s)
+	go func() { // a gateway tries again; a command tells
+		for run.Err() == nil && s.Failed() == nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		stop()
+	}()
+	err = f(run, s)
 	stop()
-	return errors.Join(err, <-done)
+	ended := <-done
+	if ended != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) {
+		err = nil // the disk is why
+	}
+	return errors.Join(err, ended)
 }
 
 func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words []string) error {
 	from, to := words[0], words[1]
-	return change(ctx, dir, func(s *store.Store) error {
+	return change(ctx, dir, func(_ context.Context, s *store.Store) error {
 		n := 0
 		for _, name := range s.Consumers() {
 			rest, ok := strings.CutPrefix(name, from)
@@ -363,7 +378,7 @@ func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words [
 }
 
 func queuePurge(ctx context.Context, e *env, dir string, q *queueFlags, words []string) error {
-	return change(ctx, dir, func(s *store.Store) error {
+	return change(ctx, dir, func(ctx context.Context, s *store.Store) error {
 		c := s.Lookup(words[0])
 		if c == nil {
 			return fmt.Errorf("there is no queue %s; there are %s", words[0], strings.Join(s.Consumers(), ", "))
