@@ -368,13 +368,19 @@ func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words [
 		oldName, isBridge := strings.CutPrefix(from, "bridge/")
 		newName, toBridge := strings.CutPrefix(to, "bridge/")
 		if isBridge && toBridge {
-			if v, ok := s.Get(store.Key("upstream", oldName)); ok {
-				s.Set(store.Key("upstream", newName), v)
-				s.Delete(store.Key("upstream", oldName))
-			}
+			moveKey(s, "upstream", oldName, newName)
+			moveKey(s, "gaps", oldName, newName)
 		}
 		return nil
 	})
+}
+
+// moveKey gives what is kept for one bridge to another.
+func moveKey(s *store.Store, kind, from, to string) {
+	if v, ok := s.Get(store.Key(kind, from)); ok {
+		s.Set(store.Key(kind, to), v)
+		s.Delete(store.Key(kind, from))
+	}
 }
 
 func queuePurge(ctx context.Context, e *env, dir string, q *queueFlags, words []string) error {
