@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -422,6 +423,25 @@ func (d *decoder) secretFile(table, n *node, f field, path string) {
 	f.v.SetString(secret)
 }
 
+// foreignNames are what other programs call our keys, where no likeness of the
+// letters shows it.
+var foreignNames = map[string]struct{ key, say string }{
+	"baudrate":        {"baud", "baud"},
+	"baud_rate":       {"baud", "baud"},
+	"speed":           {"baud", "baud"},
+	"device":          {"port", "port"},
+	"parity":          {"mode", `mode = "8E1"`},
+	"data_bits":       {"mode", `mode = "8E1"`},
+	"bytesize":        {"mode", `mode = "8E1"`},
+	"stop_bits":       {"mode", `mode = "8N2"`},
+	"stopbits":        {"mode", `mode = "8N2"`},
+	"allow_anonymous": {"anonymous", "anonymous"},
+	"url":             {"servers", "servers"},
+	"host":            {"servers", "servers"},
+	"clientid":        {"client_id", "client_id"},
+	"user":            {"username", "username"},
+}
+
 // hint finds what an unknown key was meant to be: one that is near among its
 // neighbours, else one of that very name in another section.
 func (d *decoder) hint(name, path string, known []field) string {
@@ -431,6 +451,9 @@ func (d *decoder) hint(name, path string, known []field) string {
 		if f.v.Type() == secretType {
 			names = append(names, f.name+"_file")
 		}
+	}
+	if own, ok := foreignNames[name]; ok && slices.Contains(names, own.key) {
+		return " (did you mean " + own.say + "?)"
 	}
 	if h := didYouMean(name, names); h != "" {
 		return h

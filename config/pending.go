@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 
@@ -26,7 +27,7 @@ var pendingTable = [...]pendingRow{
 	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
 	{"broker.unrouted", off(`""`)},
 
-	{"listener[].address", without("give host:port or unix:PATH", "systemd:")},
+	{"listener[].address", without(start{"systemd:", "systemd:", "give host:port or unix:PATH"})},
 	{"listener[].transport", only(`"tcp"`)},
 	{"listener[].tls", absent()},
 
@@ -58,7 +59,7 @@ var pendingTable = [...]pendingRow{
 
 	{"modbus", absent()},
 
-	{"bridge[].servers[]", without("use mqtt:", "mqtts:", "ws:", "wss:")},
+	{"bridge[].servers[]", without(start{"mqtts:", "TLS", useMQTT}, start{"wss:", "TLS", useMQTT}, start{"ws:", "WebSocket", "use mqtt://"})},
 	{"bridge[].shared_sessions", off(`false`)},
 	{"bridge[].version", only(`5`)},
 	{"bridge[].token_key_file", off(`""`)},
@@ -67,7 +68,7 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].dead_letter_size", off(`"16MiB"`)},
 	{"bridge[].proxy", off(`""`)},
 	{"bridge[].source", off(`""`)},
-	{"bridge[].tls", absent()},
+	{"bridge[].tls", rule{instead: useMQTT}},
 
 	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
@@ -77,11 +78,20 @@ var pendingTable = [...]pendingRow{
 
 // A rule says which values of a pending key are accepted.
 type rule struct {
-	accept   []string // as in a file; the first is the default
-	prefixes []string // of strings that are not accepted
-	instead  string   // the remedy for those
-	values   bool     // the key works, some of its values do not yet
+	accept  []string // as in a file; the first is the default
+	starts  []start  // of strings that are not accepted
+	instead string   // the remedy where nothing is accepted; "" is to remove the key
+	values  bool     // the key works, some of its values do not yet
 }
+
+// A start is a prefix of strings that are not accepted.
+type start struct {
+	prefix  string
+	what    string // is not supported
+	instead string // the remedy
+}
+
+const useMQTT = "use mqtt:// through a VPN or a local TLS proxy"
 
 // off accepts the default and what else turns the key off.
 func off(accept ...string) rule { return rule{accept: accept} }
@@ -92,11 +102,8 @@ func absent() rule { return rule{} }
 // only accepts these values of a key that works.
 func only(accept ...string) rule { return rule{accept: accept, values: true} }
 
-// without accepts all strings but those that begin with a prefix; instead says
-// what to do.
-func without(instead string, prefixes ...string) rule {
-	return rule{prefixes: prefixes, instead: instead, values: true}
-}
+// without accepts all strings but those that start so.
+func without(starts ...start) rule { return rule{starts: starts, values: true} }
 
 // pendingRules gives the table by key.
 func pendingRules() map[string]rule {
@@ -113,12 +120,12 @@ const unsupported = " is not supported in this version"
 
 // refuse gives the message about the decoded value of n, "" when it is accepted.
 func (r rule) refuse(n *node, f field) string {
-	for _, p := range r.prefixes {
-		if s := f.v.String(); strings.HasPrefix(s, p) {
-			return p + unsupported + "; " + r.instead
+	for _, x := range r.starts {
+		if s := f.v.String(); strings.HasPrefix(s, x.prefix) {
+			return x.what + unsupported + ": " + x.instead
 		}
 	}
-	if r.prefixes != nil {
+	if r.starts != nil {
 		return ""
 	}
 	if len(r.accept) == 0 {
@@ -129,7 +136,7 @@ func (r rule) refuse(n *node, f field) string {
 		if reflect.DeepEqual(f.v.Interface(), plain.Interface()) {
 			return ""
 		}
-		return strings.TrimPrefix(unsupported, " ") + "; remove it"
+		return strings.TrimPrefix(unsupported, " ") + ": " + cmp.Or(r.instead, "remove it")
 	}
 	for _, text := range r.accept {
 		if reflect.DeepEqual(f.v.Interface(), decodeText(text, f).Interface()) {

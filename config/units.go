@@ -26,17 +26,18 @@ var sizeUnits = []struct {
 	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
 }
 
-// String writes the size with the largest binary unit that divides it.
+// String writes the size with the unit that leaves the smallest whole number.
 func (s Size) String() string {
 	if s == Auto {
 		return "auto"
 	}
-	for _, u := range sizeUnits[:4] {
-		if s != 0 && int64(s)%u.bytes == 0 {
-			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.name
+	least, unit := int64(s), ""
+	for _, u := range sizeUnits {
+		if n := int64(s) / u.bytes; s != 0 && int64(s)%u.bytes == 0 && n < least {
+			least, unit = n, u.name
 		}
 	}
-	return strconv.FormatInt(int64(s), 10)
+	return strconv.FormatInt(least, 10) + unit
 }
 
 func parseSize(s string) (Size, error) {

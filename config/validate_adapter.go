@@ -16,6 +16,8 @@ func (k *checker) serial(i int, s *Serial) {
 		k.fail(path+".match", "is set beside port; give one of them")
 	case s.Port == "" && s.Match == nil && !k.c.isSet(path+".match"):
 		k.fail(path+".port", "is missing: give the path of the port, such as /dev/serial/by-id/usb-…")
+	case s.Port != "" && s.Port[0] != '/':
+		k.fail(path+".port", "%q is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (ls /dev/serial/by-id/* /dev/tty[A-Z]* shows those there are)", s.Port)
 	case s.Port != "":
 		if _, err := filepath.Match(s.Port, ""); err != nil {
 			k.fail(path+".port", "%q is not a valid glob; a literal [ is written \\[", s.Port)
