@@ -233,7 +233,9 @@ func (r *recovery) applySnapshot(rec []byte) error {
 		}
 	case recGap:
 		num, g := parseGap(&c)
-		g.pos, g.telling, g.Consumer = wal.Pos(c.uvarint()), c.uvarint()&1 != 0, string(c.bytes())
+		if len(c.b) > 0 { // a snapshot of before gaps were told ends here
+			g.pos, g.telling, g.Consumer = wal.Pos(c.uvarint()), c.uvarint()&1 != 0, string(c.bytes())
+		}
 		if con := s.consumers[num]; con != nil {
 			g.Consumer = con.name
 		}
