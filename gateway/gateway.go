@@ -100,6 +100,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		edge.run("adapter "+a.Name(), a.Run)
 	}
 	open := g.listen(edge)
+	g.awaitDoors(ctx)
 	if open+len(g.adapters)+len(g.bridges) == 0 {
 		return errors.New("nothing can run: no listener could be opened, and no adapter or bridge is configured")
 	}

@@ -104,7 +104,7 @@ servers = ["mqtt://127.0.0.1:1"]
 [[bridge.up]]
 filter = "#"
 `))
-	if s := r.state("READY=1\nSTATUS="); !strings.Contains(s, "bridge cloud ") || strings.Contains(s, "stopped") || !strings.Contains(s, " of 1 adapters ready") {
+	if s := r.state("READY=1\nSTATUS="); !strings.Contains(s, "bridge cloud ") || strings.Contains(s, "stopped") || !strings.Contains(s, "1 of 1 adapters ready") {
 		t.Error(s)
 	}
 	r.cancel()

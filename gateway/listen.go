@@ -53,6 +53,30 @@ func (g *Gateway) listen(s *stage) (open int) {
 	return open
 }
 
+// doorsWithin bounds what ready waits for: an adapter's address may be a name
+// that nobody resolves.
+const doorsWithin = time.Second
+
+// awaitDoors waits until the adapters that listen do, or could not: whoever is
+// told that the gateway is ready can connect.
+func (g *Gateway) awaitDoors(ctx context.Context) {
+	timer := time.NewTimer(doorsWithin)
+	defer timer.Stop()
+	for _, a := range g.adapters {
+		t, ok := a.(interface{ Tried() <-chan struct{} })
+		if !ok {
+			continue
+		}
+		select {
+		case <-t.Tried():
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // serve serves the listener and opens it again when it ends before ctx does.
 func (d *door) serve(ctx context.Context) error {
 	for {

@@ -36,6 +36,9 @@ type Adapter struct {
 	opt  Options
 	addr atomic.Pointer[net.TCPAddr]
 
+	tried chan struct{} // closed by try
+	try   func()
+
 	// listen opens the listener; tests give their own.
 	listen func(ctx context.Context, address string) (net.Listener, error)
 }
@@ -79,7 +82,9 @@ func NewAdapter(opt Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Adapter{Stream: s, opt: opt, listen: listen}, nil
+	a := &Adapter{Stream: s, opt: opt, listen: listen, tried: make(chan struct{})}
+	a.try = sync.OnceFunc(func() { close(a.tried) })
+	return a, nil
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -95,6 +100,9 @@ func (a *Adapter) Addr() net.Addr {
 	return nil
 }
 
+// Tried is closed when Run listens, or could not for the first time.
+func (a *Adapter) Tried() <-chan struct{} { return a.tried }
+
 // Stats are those of the connections; the adapter is ready while it listens.
 func (a *Adapter) Stats() adapters.Stats {
 	st := a.Stream.Stats()
@@ -106,6 +114,7 @@ func (a *Adapter) Stats() adapters.Stats {
 // on is tried again and again: its interface may come up later.
 func (a *Adapter) Run(ctx context.Context) error {
 	return a.Stream.Run(ctx, func(ctx context.Context) error {
+		defer a.try()
 		told := ""
 		for ctx.Err() == nil {
 			ln, err := a.listen(ctx, a.opt.Listen)
@@ -121,6 +130,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 					"remedy", adapters.ListenRemedy(a.opt.Listen, err))
 				told = text
 			}
+			a.try()
 			a.Pause(ctx)
 		}
 		return nil
@@ -148,6 +158,7 @@ func (a *Adapter) accept(ctx context.Context, ln net.Listener) error {
 		port = strconv.Itoa(addr.Port)
 	}
 	a.Log().Info("listening", "address", ln.Addr())
+	a.try()
 
 	free := make(chan struct{}, a.opt.MaxConnections)
 	var delay time.Duration // since accepting fails
