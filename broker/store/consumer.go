@@ -280,6 +280,12 @@ func (c *Consumer) unqueueLocked(seq uint64) {
 	}
 }
 
+// hasSpanLocked reports whether the log has the message of seq.
+func (c *Consumer) hasSpanLocked(seq uint64) bool {
+	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
+	return i >= 0 && seq < c.spans[i].end()
+}
+
 // sizeOfLocked estimates the size of a message by the mean of its span.
 func (c *Consumer) sizeOfLocked(seq uint64) uint64 {
 	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1

@@ -15,6 +15,7 @@ type recovery struct {
 	damaged  []wal.Damage
 	snapshot bool
 	holes    []hole
+	assumed  []hole // seqs before the log: finished, unless a rescue record has them
 }
 
 // hole is a range of seqs of which the log does not have the messages.
@@ -51,6 +52,7 @@ func (s *Store) recover(dir string) error {
 	if known := s.clocks.begin(s.wal.End()); !known || !s.readOnly() {
 		s.recordClockLocked()
 	}
+	r.assume()
 	r.lose()
 	r.dismiss()
 	r.afterDamage()
@@ -241,6 +243,27 @@ func (r *recovery) passed(c *Consumer, seq uint64) {
 	c.next = seq
 }
 
+// assume ends what stood in segments before the oldest one that is left: they
+// would not have gone while it waited there, but for what was rescued into a
+// later one.
+func (r *recovery) assume() {
+	for _, h := range r.assumed {
+		c := h.c
+		if c.removed {
+			continue
+		}
+		for seq := max(h.first, c.floor); seq < h.end; seq++ {
+			if !c.isDoneLocked(seq) && !c.hasSpanLocked(seq) {
+				c.queued -= c.skipLocked(seq, seq+1, false)
+			}
+		}
+		c.queuedBytes = 0
+		for i := range c.spans {
+			c.queuedBytes += c.spans[i].bytes
+		}
+	}
+}
+
 // lose ends what is in the holes and was not finished before its bytes went,
 // as the records behind them have shown by now.
 func (r *recovery) lose() {
@@ -364,11 +387,9 @@ func (r *recovery) tableEntry(c *cursor) {
 	if con == nil {
 		con = s.newConsumerLocked(num, string(c.b), ids)
 		con.next, con.floor = next, floor
-		con.accepted = next
+		con.accepted, con.queued = next, next-floor
 		con.qos2 = true // nobody knows
-		if floor < next {
-			con.skipLocked(floor, next, false)
-		}
+		r.assumed = append(r.assumed, hole{c: con, first: floor, end: next})
 		return
 	}
 	if floor > con.next { // finished before its bytes went
