@@ -138,6 +138,7 @@ type Broker struct {
 	due      time.Time           // when housekeeping has to look next; zero = never
 
 	retained retained
+	ends     quiet // log lines about connections that ended badly
 	flushers flushers
 	held     held
 	routers  sync.Pool     // *router

@@ -109,17 +109,27 @@ func (c *conn) logEnd(err error) {
 	if c.session != nil {
 		id = c.session.id
 	}
+	text, args := "connection closed", []any{"client", id, "remote", c.remote}
 	var bad *packet.Error
 	switch {
 	case errors.Is(err, errClosed) && !c.goodbye:
-		c.log.Info("connection closed", "client", id, "remote", c.remote, "code", c.code)
-	case c.goodbye, errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		c.log.Debug("connection ended", "client", id, "remote", c.remote)
+		args = append(args, "code", c.code)
+	case c.goodbye, err == nil, errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		c.log.Debug("connection ended", args...)
+		return
 	case errors.As(err, &bad):
-		c.log.Info("connection closed", "client", id, "remote", c.remote, "reason", bad.Reason, "code", bad.Code)
-	case err != nil:
-		c.log.Info("connection lost", "client", id, "remote", c.remote, "error", err)
+		args = append(args, "reason", bad.Reason, "code", bad.Code)
+	default:
+		text, args = "connection lost", append(args, "error", err)
 	}
+	ok, missed := c.b.ends.allow()
+	if !ok {
+		return
+	}
+	if missed > 0 {
+		args = append(args, "not_logged_before", missed)
+	}
+	c.log.Info(text, args...)
 }
 
 // setDeadline arms the read deadline, unless the connection is being shut
