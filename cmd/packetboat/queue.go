@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
@@ -218,7 +220,7 @@ func each(ctx context.Context, dir, queue string, f func(s *store.Store, d *stor
 	}
 	c := s.Lookup(queue)
 	if c == nil {
-		return fmt.Errorf("there is no queue %s; there are %s", queue, strings.Join(s.Consumers(), ", "))
+		return noQueue(s, queue)
 	}
 	before := c.Lag()
 	var d store.Delivery
@@ -317,7 +319,7 @@ const changeSegment = 64 << 10
 // change opens the queue for writing and commits what f did. ctx ends f when the
 // disk takes no writes.
 func change(ctx context.Context, dir string, f func(ctx context.Context, s *store.Store) error) error {
-	if _, err := os.Stat(dir); err != nil {
+	if err := holdsQueue(dir); err != nil {
 		return err
 	}
 	s, err := store.Open(dir, store.Options{SegmentSize: changeSegment})
@@ -330,19 +332,58 @@ func change(ctx context.Context, dir string, f func(ctx context.Context, s *stor
 	run, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Run(run) }()
-	go func() { // a gateway tries again; a command tells
-		for run.Err() == nil && s.Failed() == nil {
-			time.Sleep(50 * time.Millisecond)
-		}
-		stop()
-	}()
+	var watch sync.WaitGroup
+	watch.Go(func() { stopWhenFailed(run, s, stop) })
 	err = f(run, s)
 	stop()
+	watch.Wait()
 	ended := <-done
 	if ended != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) {
 		err = nil // the disk is why
 	}
 	return errors.Join(err, ended)
+}
+
+// stopWhenFailed ends the work when the disk takes no writes: a gateway tries
+// again, a command tells.
+func stopWhenFailed(ctx context.Context, s *store.Store, stop func()) {
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			if s.Failed() != nil {
+				stop()
+				return
+			}
+		}
+	}
+}
+
+// holdsQueue refuses a directory in which opening for writing would begin a new
+// queue: a mistyped -dir, say.
+func holdsQueue(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == ".log" || ext == ".snap" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s holds no queue", dir)
+}
+
+// noQueue says which queues there are instead of name.
+func noQueue(s *store.Store, name string) error {
+	names := s.Consumers()
+	if len(names) == 0 {
+		return fmt.Errorf("there is no queue %s, nor any other", name)
+	}
+	return fmt.Errorf("there is no queue %s; there are %s", name, strings.Join(names, ", "))
 }
 
 func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words []string) error {
@@ -361,7 +402,7 @@ func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words [
 			n++
 		}
 		if n == 0 {
-			return fmt.Errorf("there is no queue %s; there are %s", from, strings.Join(s.Consumers(), ", "))
+			return noQueue(s, from)
 		}
 		// A session at the cloud belongs to the old name's client id; the next
 		// connection finds out by its record, which goes along.
@@ -387,7 +428,7 @@ func queuePurge(ctx context.Context, e *env, dir string, q *queueFlags, words []
 	return change(ctx, dir, func(ctx context.Context, s *store.Store) error {
 		c := s.Lookup(words[0])
 		if c == nil {
-			return fmt.Errorf("there is no queue %s; there are %s", words[0], strings.Join(s.Consumers(), ", "))
+			return noQueue(s, words[0])
 		}
 		if !*q.yes && c.Lag().Messages > 0 {
 			return fmt.Errorf("%d messages wait in %s; add -yes to end them", c.Lag().Messages, words[0])

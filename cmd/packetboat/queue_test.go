@@ -97,6 +97,19 @@ func TestQueueShowsChecksAndChangesWhatWaits(t *testing.T) {
 	}
 }
 
+// A mistyped directory is refused and nothing is made in it.
+func TestQueueChangesNothingWhereThereIsNoQueue(t *testing.T) {
+	dir := t.TempDir()
+	code, out, errOut := queue(t, "purge", "session/a", "-yes", "-dir", dir)
+	if code != 1 || !strings.Contains(errOut, "holds no queue") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left in the directory: %v %v", entries, err)
+	}
+}
+
 // A log with flipped bytes is told, and the exit code says so.
 func TestQueueVerifyFindsDamage(t *testing.T) {
 	dir := fillQueue(t, 5)
