@@ -303,10 +303,7 @@ func (s *Store) retryReads() {
 	s.stalled = nil
 	var ready []func()
 	for _, c := range stalled {
-		select {
-		case c.wait <- struct{}{}:
-		default:
-		}
+		c.nudge()
 		if c.ready != nil {
 			ready = append(ready, c.ready)
 		}
@@ -394,6 +391,14 @@ func (c *Consumer) Next(ctx context.Context) (Delivery, error) {
 		case <-ctx.Done():
 			return Delivery{}, ctx.Err()
 		}
+	}
+}
+
+// nudge wakes Next. It never blocks.
+func (c *Consumer) nudge() {
+	select {
+	case c.wait <- struct{}{}:
+	default:
 	}
 }
 

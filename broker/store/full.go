@@ -260,7 +260,7 @@ func (s *Store) dropOrphansLocked() int64 {
 	segs := s.wal.Segments()
 	for i := 0; i+1 < len(segs); i++ {
 		shares := s.sharesLocked(segs[i].Start, segs[i+1].Start)
-		only, size := len(shares) > 0, int64(0)
+		only := len(shares) > 0
 		for _, sh := range shares {
 			only = only && sh.c.orphan
 		}
@@ -271,10 +271,9 @@ func (s *Store) dropOrphansLocked() int64 {
 			if err := sh.c.leaveLocked(segs[i].Start, segs[i+1].Start, false); err != nil {
 				return 0
 			}
-			size = segs[i].Size
 		}
 		s.wakeKeeper()
-		return max(size, 1)
+		return max(segs[i].Size, 1)
 	}
 	return 0
 }
@@ -299,7 +298,7 @@ func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) error {
 			first = high
 		}
 		if first < end {
-			c.dropLocked(&sp, first, end, false)
+			c.dropLocked(&sp, first, end)
 		}
 	}
 	kept := c.spans[:0]
@@ -328,18 +327,12 @@ func (c *Consumer) maybeSentLocked() uint64 {
 	return c.cursor
 }
 
-func (c *Consumer) dropLocked(sp *span, first, end uint64, abandoned bool) {
-	before := c.queued
-	g := Gap{Consumer: c.name, Reason: Dropped, FirstSeq: first, LastSeq: end - 1, From: sp.at, To: sp.at, Abandoned: abandoned}
-	g.Bytes = sp.bytes / uint64(sp.count) * (end - first)
-	c.applyGapLocked(&g)
-	if g.Count = before - c.queued; g.Count == 0 {
-		return
-	}
-	r := c.s.appendLocked(appendGap(nil, c.num, &g))
-	c.barrier = wal.Pos(r.pos)
-	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
-	c.s.noteGapLocked(g, wal.Pos(r.pos))
+// dropLocked ends the messages [first, end) of sp to make room.
+func (c *Consumer) dropLocked(sp *span, first, end uint64) {
+	c.endRangeLocked(Gap{
+		Reason: Dropped, FirstSeq: first, LastSeq: end - 1, From: sp.at, To: sp.at,
+		Bytes: sp.bytes / uint64(sp.count) * (end - first),
+	})
 }
 
 // measureFree returns the free bytes of the file system, very many if unknown.

@@ -55,10 +55,7 @@ func (c *Consumer) Done(seq uint64) {
 	}
 	s.mu.Unlock()
 	if blocked {
-		select {
-		case c.wait <- struct{}{}:
-		default:
-		}
+		c.nudge()
 	}
 }
 

@@ -29,28 +29,37 @@ func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
 		return Receipt{}
 	}
 	now := c.s.clocks.now()
-	g := Gap{Consumer: c.name, Reason: Purged, Bytes: c.queuedBytes, From: now, To: now, FirstSeq: first, LastSeq: end - 1, Abandoned: abandoned}
+	g := Gap{Reason: Purged, Bytes: c.queuedBytes, From: now, To: now, FirstSeq: first, LastSeq: end - 1, Abandoned: abandoned}
 	for i := range c.spans {
 		if c.spans[i].end() > first {
 			g.From = c.spans[i].at
 			break
 		}
 	}
-	before := c.lost[Purged]
-	c.applyGapLocked(&g)
-	if g.Count = c.lost[Purged] - before; g.Count == 0 {
-		return Receipt{}
-	}
-	r := c.s.appendLocked(appendGap(nil, c.num, &g))
-	c.barrier = wal.Pos(r.pos)
-	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
-	if abandoned {
+	r := c.endRangeLocked(g)
+	if !r.IsZero() && abandoned {
 		for seq := first; seq < end; seq++ {
 			if !c.isDoneLocked(seq) && (seq < c.relNext || seq >= c.relEnd && seq < c.cursor) {
 				c.abandoned = append(c.abandoned, seq)
 			}
 		}
 	}
+	return r
+}
+
+// endRangeLocked ends the unfinished messages of [g.FirstSeq, g.LastSeq] for
+// g.Reason and stages the gap marker; the zero Receipt when there were none.
+// Nothing later is delivered, and no segment freed, before it is durable.
+func (c *Consumer) endRangeLocked(g Gap) Receipt {
+	g.Consumer = c.name
+	before := c.lost[g.Reason]
+	c.applyGapLocked(&g)
+	if g.Count = c.lost[g.Reason] - before; g.Count == 0 {
+		return Receipt{}
+	}
+	r := c.s.appendLocked(appendGap(nil, c.num, &g))
+	c.barrier = wal.Pos(r.pos)
+	c.s.unpinned = max(c.s.unpinned, wal.Pos(r.pos))
 	c.s.noteGapLocked(g, wal.Pos(r.pos))
 	return r
 }

@@ -303,10 +303,7 @@ func (s *Store) onCommit(durable wal.Pos) {
 		} else {
 			c.wakeAt = 0
 		}
-		select {
-		case c.wait <- struct{}{}:
-		default:
-		}
+		c.nudge()
 		if c.ready != nil {
 			woken = append(woken, c.ready)
 		}
