@@ -85,6 +85,7 @@ type Credentials struct {
 	HasUser     bool
 	Password    []byte // valid during the call
 	HasPassword bool
+	Verified    bool   // User is from a verified client certificate, whatever CONNECT says
 	Remote      string // address of the peer
 	Listener    string // address of the listener
 }

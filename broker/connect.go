@@ -25,6 +25,9 @@ func (c *conn) accept(listener string) error {
 	if err := c.setDeadline(deadline); err != nil {
 		return err
 	}
+	if err := c.handshake(deadline); err != nil {
+		return err
+	}
 	p, err := c.readConnect()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errTimeout
@@ -55,6 +58,31 @@ func (c *conn) accept(listener string) error {
 		return c.setDeadline(time.Time{})
 	}
 	return c.setDeadline(time.Now().Add(c.keepAlive))
+}
+
+// handshake has the layers below MQTT negotiate.
+func (c *conn) handshake(deadline time.Time) error {
+	if c.sock.layers == nil {
+		return nil
+	}
+	nc := c.sock.conn
+	if err := nc.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	// The deepest calls of a connection's life are made here; a goroutine of
+	// their own leaves the reader with a small stack.
+	done := make(chan error)
+	go func() { done <- c.sock.layers.Handshake() }()
+	if err := <-done; err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errTimeout
+		}
+		return err
+	}
+	if err := nc.SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return c.setDeadline(deadline) // errClosed, should a shutdown have come between
 }
 
 // readConnect reads until CONNECT is complete. The packet it returns with an
@@ -113,10 +141,20 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 	if w := p.Will; w != nil && w.Retain && opt.NoRetain { // [MQTT-3.2.2-13]
 		return refusal(packet.RetainNotSupported, "will with RETAIN")
 	}
+	verified := false
+	if c.sock.layers != nil {
+		if name, ok := c.sock.layers.CertUser(); ok {
+			if name == "" {
+				return refusal(packet.NotAuthorized, "the client's certificate has no common name, which would be the user name")
+			}
+			verified = true
+			p.User, p.HasUser, p.Password, p.HasPass = name, true, nil, false
+		}
+	}
 	if opt.Authenticate != nil {
 		code := opt.Authenticate(&Credentials{
 			ClientID: p.ClientID, User: p.User, HasUser: p.HasUser, Password: p.Password, HasPassword: p.HasPass,
-			Remote: c.remote, Listener: listener,
+			Verified: verified, Remote: c.remote, Listener: listener,
 		})
 		if code != packet.Success {
 			return refusal(code, "authentication")

@@ -9,13 +9,14 @@ import (
 )
 
 // socket reads and writes a connection without owning buffers while nothing
-// moves: on TCP and unix sockets it waits for readability first and borrows a
-// buffer then, and it writes what the kernel takes and leaves the rest to its
-// caller. Other connections (TLS, pipes) own a small read buffer and cannot
-// write without blocking.
+// moves: on TCP and unix sockets, with or without layers above, it waits for
+// readability first and borrows a buffer then, and it writes what the kernel
+// takes and leaves the rest to its caller. Other connections (pipes) own a
+// small read buffer and cannot write without blocking.
 type socket struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil: no such thing
+	conn   net.Conn
+	layers layers          // nil: none
+	raw    syscall.RawConn // nil: no such thing
 
 	// Arguments and results of the callbacks below, which are made once
 	// because a closure for each call would be an allocation for each call.
@@ -30,8 +31,25 @@ type socket struct {
 	onWrite  func(fd uintptr) bool
 }
 
+// layers are what package transport has between a socket and MQTT.
+type layers interface {
+	// Handshake comes before everything else and blocks, until the deadlines of
+	// the connection at the longest.
+	Handshake() error
+	// ReadReady reads what has come, within Read of the socket's RawConn: EAGAIN
+	// when nothing has, 0 when nothing of it is MQTT.
+	ReadReady(fd uintptr, b []byte) (int, error)
+	// TryWrite writes what the kernel takes. EAGAIN: Write has to see to the
+	// rest, even if that is none of b.
+	TryWrite(b []byte) (int, error)
+	// CertUser is the user that a client certificate names; ok: it is
+	// certificates that do.
+	CertUser() (name string, ok bool)
+}
+
 func (s *socket) init(conn net.Conn) {
 	s.conn = conn
+	s.layers, _ = conn.(layers)
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return
@@ -43,7 +61,13 @@ func (s *socket) init(conn net.Conn) {
 	s.raw = raw
 	s.onRead = func(fd uintptr) bool {
 		for {
-			n, err := syscall.Read(int(fd), s.in.space())
+			var n int
+			var err error
+			if s.layers != nil {
+				n, err = s.layers.ReadReady(fd, s.in.space())
+			} else if n, err = syscall.Read(int(fd), s.in.space()); n == 0 && err == nil {
+				err = io.EOF
+			}
 			if err == syscall.EINTR {
 				continue
 			}
@@ -82,18 +106,16 @@ func (s *socket) read(in *input) error {
 		in.n += n
 		return err
 	}
-	s.in, s.readN, s.readErr = in, 0, nil
-	if err := s.raw.Read(s.onRead); err != nil {
-		return err
+	for {
+		s.in, s.readN, s.readErr = in, 0, nil
+		if err := s.raw.Read(s.onRead); err != nil {
+			return err
+		}
+		in.n += max(s.readN, 0)
+		if s.readErr != nil || s.readN > 0 {
+			return s.readErr
+		}
 	}
-	if s.readErr != nil {
-		return s.readErr
-	}
-	if s.readN == 0 {
-		return io.EOF
-	}
-	in.n += s.readN
-	return nil
 }
 
 // errBlocking says that a write would have to block.
@@ -104,6 +126,13 @@ var errBlocking = errors.New("write would block")
 func (s *socket) tryWrite(b []byte) (int, error) {
 	if s.raw == nil {
 		return 0, errBlocking
+	}
+	if s.layers != nil {
+		n, err := s.layers.TryWrite(b)
+		if err == syscall.EAGAIN {
+			err = errBlocking
+		}
+		return n, err
 	}
 	s.out, s.writeN, s.writeErr = b, 0, nil
 	err := s.raw.Write(s.onWrite)
