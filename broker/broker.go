@@ -6,7 +6,8 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go, parked.go.
+// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go, parked.go,
+// pace.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
@@ -62,6 +63,8 @@ type Options struct {
 	NoRetain           bool          // refuse retained messages
 	MaxRetained        int           // messages, 10,000
 	MaxRetainedSize    int64         // bytes, 16 MiB
+	MessagesPerSecond  int           // PUBLISH packets of a client, 0: no limit; more wait
+	BytesPerSecond     int64         // of them, the same
 	MaxOutput          int           // bytes that may wait for one connection, 4 MiB
 	SysInterval        time.Duration // of $SYS; 0: no $SYS
 	QueueQoS0          QueueQoS0

@@ -41,8 +41,9 @@ type conn struct {
 	frame     []byte // scratch for answers that are no acknowledgements
 	router    *router
 	parked    parked
-	pumpDue   bool // acknowledgements have made room in the durable window
-	goodbye   bool // DISCONNECT came
+	pace      *pace // nil: no limit
+	pumpDue   bool  // acknowledgements have made room in the durable window
+	goodbye   bool  // DISCONNECT came
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
@@ -74,6 +75,7 @@ func (b *Broker) newConn(nc net.Conn) *conn {
 	c.log = b.log
 	c.sock.init(nc)
 	c.in.own = c.sock.raw == nil
+	c.pace = newPace(&b.opt)
 	c.onDurable = func() { b.flushers.push(c, workAnswers) }
 	return c
 }
@@ -152,6 +154,14 @@ var errKeepAlive = &packet.Error{Code: packet.KeepAliveTimeout, Reason: "nothing
 // connection never touches a timer. It fires early when publishes are parked
 // and it is time to try them again.
 func (c *conn) wait() error {
+	if c.pace != nil {
+		if c.pace.held {
+			return c.waitHeld()
+		}
+		if c.pace.err != nil {
+			return c.pace.err
+		}
+	}
 	began := time.Now()
 	for {
 		if c.nudged.Load() && c.nudged.Swap(false) {

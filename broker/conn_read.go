@@ -38,7 +38,7 @@ func (c *conn) handleInput() error {
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if n == 0 || typ == packet.PUBLISH && !c.pace.take(n) {
 			break
 		}
 		at += n

@@ -60,8 +60,8 @@ type Listener struct {
 
 // ListenerTLS is [listener.tls].
 type ListenerTLS struct {
-	Cert string `toml:"cert"`
-	Key  string `toml:"key"`
+	Cert string `toml:"cert" required:"yes"`
+	Key  string `toml:"key" required:"yes"`
 	// ClientCA: client certificates are verified against it.
 	ClientCA string `toml:"client_ca"`
 	// ClientCert is optional, required, or username (the certificate's CN is

@@ -77,6 +77,7 @@ func TestEveryKeyAtItsDefaultLoads(t *testing.T) {
 	short := parse(t, `
 [[listener]]
 address = "127.0.0.1:1883"
+tls = { cert = "/etc/packetboat/tls/server.crt", key = "/etc/packetboat/tls/server.key" }
 [[serial]]
 name = "scale"
 port = "/dev/serial/by-id/usb-FTDI_*"
@@ -96,6 +97,16 @@ filter = "sites/{gateway}/cmd/#"
 	c.places, short.places = nil, nil
 	if !reflect.DeepEqual(c, short) {
 		t.Errorf("with all defaults:\n%+v\nwith none:\n%+v", c, short)
+	}
+}
+
+func TestPathsOfCertificatesAreRelativeToTheConfiguration(t *testing.T) {
+	c, err := Parse("/etc/p/f.toml", []byte("[[listener]]\naddress = \"[::1]:1\"\ntls = { cert = \"tls/c\", key = \"/k\" }\n"), fixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := *c.Listeners[0].TLS; got != (ListenerTLS{Cert: "/etc/p/tls/c", Key: "/k", ClientCert: "optional"}) {
+		t.Errorf("%+v", got)
 	}
 }
 

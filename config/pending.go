@@ -27,16 +27,9 @@ var pendingTable = [...]pendingRow{
 	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
 	{"broker.unrouted", off(`""`)},
 
-	{"listener[].address", without(start{"systemd:", "systemd:", "give host:port or unix:PATH"})},
-	{"listener[].transport", only(`"tcp"`)},
-	{"listener[].tls", absent()},
-
 	{"auth.users", off(`"/etc/packetboat/users"`, `""`)},
 	{"auth.rule", absent()},
 
-	{"limits.connects_per_second", off(`0`)},
-	{"limits.messages_per_second", off(`0`)},
-	{"limits.bytes_per_second", off(`"0"`)},
 	{"limits.failed_logins", off(`10`, `0`)},
 
 	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},

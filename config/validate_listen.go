@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -42,8 +43,13 @@ func (k *checker) listeners() {
 		switch {
 		case address == "" && l.Address == "": // reported
 			continue
-		case network == "systemd": // reported
-			continue
+		case network == "systemd":
+			// Whether the socket is a local one is not known here.
+			if msg := fdNameProblem(address); msg != "" {
+				k.fail(path+".address", "%s", msg)
+				continue
+			}
+			k.take(listen{path + ".address", network, address, ""})
 		case network == "unix":
 			local = true
 			if address == "" || len(address) > 107 { // sockaddr_un
@@ -52,7 +58,7 @@ func (k *checker) listeners() {
 			}
 			k.take(listen{path + ".address", network, address, ""})
 		default:
-			host, ok := k.hostPort(path+".address", address, "unix:PATH")
+			host, ok := k.hostPort(path+".address", address, "unix:PATH or systemd:NAME")
 			if !ok {
 				continue
 			}
@@ -61,10 +67,39 @@ func (k *checker) listeners() {
 		if !k.c.isSet(path + ".anonymous") {
 			l.Anonymous = local
 		}
-		if !l.Anonymous {
+		certUser := k.listenerTLS(path+".tls", l.TLS)
+		if !l.Anonymous && !certUser {
 			k.fail(path+".anonymous", "false lets nobody connect, since users are not supported in this version; set anonymous = true if everybody who reaches %s may publish and subscribe, or listen on 127.0.0.1", l.Address)
 		}
 	}
+}
+
+// listenerTLS checks what can be known without the files, whose paths are
+// relative to the configuration file. It reports whether certificates name the
+// users.
+func (k *checker) listenerTLS(path string, t *ListenerTLS) (certUser bool) {
+	if t == nil {
+		return false
+	}
+	for key, file := range map[string]*string{"cert": &t.Cert, "key": &t.Key, "client_ca": &t.ClientCA} {
+		if *file != "" && !filepath.IsAbs(*file) {
+			*file = filepath.Join(filepath.Dir(k.c.At(path+"."+key).File), *file)
+		}
+	}
+	if t.ClientCA == "" && t.ClientCert != "optional" {
+		k.fail(path+".client_cert", "needs client_ca, the file with the authority that client certificates are verified against")
+	}
+	return t.ClientCert == "username"
+}
+
+// fdNameProblem says what is wrong with the name of a socket that systemd
+// holds, as FileDescriptorName= has it.
+func fdNameProblem(name string) string {
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }
+	if name == "" || len(name) > 255 || strings.ContainsFunc(name, bad) {
+		return "must have a name after systemd:, of 1 to 255 ASCII characters without spaces and colons, as FileDescriptorName= of the socket unit says"
+	}
+	return ""
 }
 
 // hostPort checks an address to listen on and takes it. or names another form
@@ -127,7 +162,7 @@ func (l listen) overlaps(o listen) bool {
 		return false
 	}
 	a, b := canonical(l.host), canonical(o.host)
-	if a == b || l.network == "unix" {
+	if a == b || l.network != "tcp" {
 		return a == b
 	}
 	covers := func(all, one string) bool {

@@ -28,6 +28,23 @@ func Check(cfg *config.Config) config.Errors {
 	return c.errs
 }
 
+// CheckFiles reads the certificates that listeners need, as whoever runs this.
+// A gateway starts without them and opens these listeners when they are there.
+func CheckFiles(cfg *config.Config) config.Errors {
+	c := &checker{cfg: cfg}
+	for i := range cfg.Listeners {
+		if cfg.Listeners[i].TLS == nil {
+			continue
+		}
+		if _, err := readCerts(cfg.Listeners[i].TLS); err != nil {
+			var e *tlsError
+			errors.As(err, &e)
+			c.fail(fmt.Sprintf("listener[%d].tls.%s", i, e.key), "%v (%s)", e.err, e.remedy)
+		}
+	}
+	return c.errs
+}
+
 type checker struct {
 	cfg  *config.Config
 	errs config.Errors

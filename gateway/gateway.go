@@ -38,6 +38,8 @@ type Gateway struct {
 	broker   *broker.Broker
 	bridges  []*bridge.Bridge
 	adapters []adapters.Adapter
+	sockets  sockets // that systemd has passed
+	connects *connectPace
 	doors    []*door // listeners that were or will be opened
 }
 
@@ -50,7 +52,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	if opt.Notify == nil {
 		opt.Notify = systemd(opt.Log)
 	}
-	return &Gateway{cfg: cfg, opt: opt, log: opt.Log}
+	return &Gateway{cfg: cfg, opt: opt, log: opt.Log, connects: newConnectPace(cfg.Limits.ConnectsPerSecond)}
 }
 
 // Run runs the gateway until ctx ends and everything has stopped; it returns
@@ -62,6 +64,8 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	g.limits = limitsOf(g.cfg, measure(g.cfg.Gateway.DataDir))
+	g.sockets = passedSockets()
+	defer g.sockets.close()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,7 +221,7 @@ func TestConnectionsAboveTheLimitAreClosedAndPlacesGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	ln := limitConnections(inner, 1, slog.New(slog.NewTextHandler(&log, nil)))
+	ln := &limitedListener{Listener: inner, most: 1, open: new(atomic.Int64), log: slog.New(slog.NewTextHandler(&log, nil))}
 	accepted := make(chan net.Conn)
 	done := make(chan struct{})
 	go func() {

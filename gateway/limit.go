@@ -3,26 +3,41 @@ package gateway
 import (
 	"log/slog"
 	"net"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// limitConnections bounds the connections of ln that are open at a time: one
-// too many is closed at once. They stay what they were (TCP, unix), because
-// the broker reads and writes those in ways of its own.
-func limitConnections(ln net.Listener, most int, log *slog.Logger) net.Listener {
-	return &limitedListener{Listener: ln, most: int64(most), log: log}
-}
-
+// limitedListener bounds the connections that are open at a time, and those that
+// come from one address in a second: one too many is closed at once. They stay
+// what they were (TCP, unix), because the broker reads and writes those in ways
+// of its own.
 type limitedListener struct {
 	net.Listener
 	most int64
+	open *atomic.Int64 // of all sockets of a [[listener]]
+	pace *connectPace  // nil: no limit
 	log  *slog.Logger
-	open atomic.Int64
 
 	// Of the one goroutine that accepts.
-	refused int
-	told    time.Time
+	tooMany, tooFast refusals
+}
+
+// refusals count the connections that were closed at once, and tell of them
+// once a minute at most.
+type refusals struct {
+	n    int
+	told time.Time
+}
+
+func (r *refusals) add(c net.Conn, tell func(n int, last string)) {
+	_ = c.Close()
+	r.n++
+	if now := time.Now(); now.Sub(r.told) > time.Minute {
+		tell(r.n, c.RemoteAddr().String())
+		r.n, r.told = 0, now
+	}
 }
 
 // Accept returns the next connection that there is room for.
@@ -32,28 +47,32 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !l.pace.allow(c.RemoteAddr(), time.Now()) {
+			l.tooFast.add(c, func(n int, last string) {
+				l.log.Warn("connections refused: more than connects_per_second from one address", "listener", l.Addr().String(),
+					"connects_per_second", l.pace.perSecond, "refused", n, "last", last)
+			})
+			continue
+		}
 		if l.open.Add(1) <= l.most {
 			return l.counted(c), nil
 		}
 		l.open.Add(-1)
-		_ = c.Close()
-		l.refused++
-		if now := time.Now(); now.Sub(l.told) > time.Minute {
+		l.tooMany.add(c, func(n int, last string) {
 			l.log.Warn("connections refused: max_connections are open", "listener", l.Addr().String(),
-				"max_connections", l.most, "refused", l.refused, "last", c.RemoteAddr().String())
-			l.refused, l.told = 0, now
-		}
+				"max_connections", l.most, "refused", n, "last", last)
+		})
 	}
 }
 
 func (l *limitedListener) counted(c net.Conn) net.Conn {
 	switch c := c.(type) {
 	case *net.TCPConn:
-		return &tcpConn{TCPConn: c, count: count{open: &l.open}}
+		return &tcpConn{TCPConn: c, count: count{open: l.open}}
 	case *net.UnixConn:
-		return &unixConn{UnixConn: c, count: count{open: &l.open}}
+		return &unixConn{UnixConn: c, count: count{open: l.open}}
 	}
-	return &plainConn{Conn: c, count: count{open: &l.open}}
+	return &plainConn{Conn: c, count: count{open: l.open}}
 }
 
 // count takes one off open, once.
@@ -91,3 +110,54 @@ type plainConn struct {
 
 // Close closes the connection and gives its place back.
 func (c *plainConn) Close() error { c.less(); return c.Conn.Close() }
+
+// connectPace bounds the connections of each source address in a second, on all
+// listeners together.
+//
+// It remembers an address for as long as what it did counts, a second: memory
+// is bounded by how many connections can be accepted in two seconds.
+type connectPace struct {
+	perSecond int
+	mu        sync.Mutex
+	swept     time.Time
+	full      map[netip.Addr]time.Time // when the address has used up nothing any more
+}
+
+// newConnectPace gives the limit; nil when there is none.
+func newConnectPace(perSecond int) *connectPace {
+	if perSecond == 0 {
+		return nil
+	}
+	return &connectPace{perSecond: perSecond, full: make(map[netip.Addr]time.Time)}
+}
+
+// allow reports whether the address may have one more connection at that time.
+// A second's worth may come at once.
+func (p *connectPace) allow(a net.Addr, now time.Time) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	if p == nil || !ok {
+		return true
+	}
+	from := tcp.AddrPort().Addr().Unmap().WithZone("")
+	each := time.Second / time.Duration(p.perSecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.swept) >= time.Second {
+		for addr, full := range p.full {
+			if !full.After(now) {
+				delete(p.full, addr)
+			}
+		}
+		p.swept = now
+	}
+	full := p.full[from]
+	if full.Before(now) {
+		full = now
+	}
+	full = full.Add(each)
+	if full.Sub(now) > time.Second {
+		return false
+	}
+	p.full[from] = full
+	return true
+}

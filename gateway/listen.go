@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"packetboat/adapters"
+	"packetboat/broker/transport"
 	"packetboat/config"
 )
 
@@ -20,13 +21,16 @@ const reopenAfter = 5 * time.Second
 
 // A door is a listener, open or to be opened.
 type door struct {
-	g   *Gateway
-	cfg *config.Listener
-	at  config.Position // in the file
+	g    *Gateway
+	cfg  *config.Listener
+	key  string        // listener[0]
+	file *os.File      // the socket that systemd holds; nil: none
+	most *atomic.Int64 // connections open on all sockets of the [[listener]]
 
 	// Of listen first, then of serve.
-	ln   net.Listener // nil: to be opened
-	told bool         // that it does not open, since it last did
+	ln    net.Listener // nil: to be opened
+	certs *certs       // nil: no TLS, or not read yet
+	told  string       // why it does not open, since it last did
 
 	isOpen atomic.Bool
 }
@@ -35,22 +39,54 @@ type door struct {
 // be opened are tried again there. It returns how many are open.
 func (g *Gateway) listen(s *stage) (open int) {
 	for i := range g.cfg.Listeners {
-		key := fmt.Sprintf("listener[%d]", i)
-		d := &door{g: g, cfg: &g.cfg.Listeners[i], at: g.cfg.At(key + ".address")}
-		err := d.open(s.ctx)
-		switch {
-		case err == nil:
-			open++
-		case d.cfg.Implied && absent(err):
-			g.log.Debug("not listening", "address", d.cfg.Address, "error", err)
-			continue
-		default:
-			d.complain(err)
+		for _, d := range g.doorsOf(i) {
+			err := d.open(s.ctx)
+			switch {
+			case err == nil:
+				open++
+			case d.cfg.Implied && absent(err):
+				g.log.Debug("not listening", "address", d.cfg.Address, "error", err)
+				continue
+			default:
+				d.complain(err)
+			}
+			g.doors = append(g.doors, d)
+			s.run("listener "+d.cfg.Address, d.serve)
 		}
-		g.doors = append(g.doors, d)
-		s.run("listener "+d.cfg.Address, d.serve)
 	}
+	for _, name := range g.sockets.names() {
+		if !g.named(name) {
+			g.log.Warn("systemd has passed a socket that no [[listener]] takes", "name", name,
+				"remedy", `give a [[listener]] the address "systemd:`+name+`", or remove the socket from the unit`)
+		}
+	}
+	g.checkFiles()
 	return open
+}
+
+// doorsOf makes the doors of a [[listener]]: one, but for several sockets that
+// systemd holds under one name.
+func (g *Gateway) doorsOf(i int) []*door {
+	d := door{g: g, cfg: &g.cfg.Listeners[i], key: fmt.Sprintf("listener[%d]", i), most: new(atomic.Int64)}
+	network, name := d.cfg.Network()
+	if network != "systemd" || len(g.sockets[name]) == 0 {
+		return []*door{{g: d.g, cfg: d.cfg, key: d.key, most: d.most}}
+	}
+	var doors []*door
+	for _, f := range g.sockets[name] {
+		doors = append(doors, &door{g: d.g, cfg: d.cfg, key: d.key, most: d.most, file: f})
+	}
+	return doors
+}
+
+// named reports whether a [[listener]] takes systemd's socket of that name.
+func (g *Gateway) named(name string) bool {
+	for i := range g.cfg.Listeners {
+		if network, n := g.cfg.Listeners[i].Network(); network == "systemd" && n == name {
+			return true
+		}
+	}
+	return false
 }
 
 // doorsWithin bounds what ready waits for: an adapter's address may be a name
@@ -81,7 +117,7 @@ func (g *Gateway) awaitDoors(ctx context.Context) {
 func (d *door) serve(ctx context.Context) error {
 	for {
 		if d.ln != nil {
-			err := d.g.broker.Serve(ctx, limitConnections(d.ln, d.cfg.MaxConnections, d.g.log))
+			err := d.g.broker.Serve(ctx, d.layered(d.ln))
 			d.ln = nil
 			d.isOpen.Store(false)
 			if err != nil && ctx.Err() == nil {
@@ -101,31 +137,65 @@ func (d *door) serve(ctx context.Context) error {
 	}
 }
 
-// open opens the listener. A unix socket that a killed gateway has left behind
-// is removed: nobody accepts on it.
+// layered puts limits, TLS and WebSocket on ln.
+func (d *door) layered(ln net.Listener) net.Listener {
+	ln = &limitedListener{Listener: ln, most: int64(d.cfg.MaxConnections), open: d.most, pace: d.g.connects, log: d.g.log}
+	opt := transport.Options{WebSocket: d.cfg.Transport == "websocket"}
+	if d.certs != nil {
+		opt.TLS, opt.CertUser = d.certs.config, d.cfg.TLS.ClientCert == "username"
+	}
+	if opt.TLS == nil && !opt.WebSocket {
+		return ln
+	}
+	return transport.Listen(ln, opt)
+}
+
+// open opens the listener.
 func (d *door) open(ctx context.Context) error {
+	if d.cfg.TLS != nil {
+		var err error
+		if d.certs, err = newCerts(d.cfg.TLS, d.g.log); err != nil {
+			return err
+		}
+	}
+	ln, err := d.socket(ctx)
+	if err != nil {
+		return err
+	}
+	d.ln, d.told = ln, ""
+	d.isOpen.Store(true)
+	d.g.log.Info("listening", "address", ln.Addr().String(), "transport", d.cfg.Transport, "tls", d.certs != nil, "anonymous", d.cfg.Anonymous)
+	return nil
+}
+
+// socket opens the socket, or takes the one that was passed. A unix socket that
+// a killed gateway has left behind is removed: nobody accepts on it.
+func (d *door) socket(ctx context.Context) (net.Listener, error) {
 	network, address := d.cfg.Network()
+	if d.file != nil {
+		return socketListener(d.file)
+	}
+	if network == "systemd" {
+		return nil, d.g.sockets.missing(address)
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, network, address)
 	if err != nil && network == "unix" && errors.Is(err, syscall.EADDRINUSE) && deserted(address) {
 		if err := os.Remove(address); err != nil {
-			return fmt.Errorf("remove the socket of a gateway that is gone: %w", err)
+			return nil, fmt.Errorf("remove the socket of a gateway that is gone: %w", err)
 		}
 		ln, err = lc.Listen(ctx, network, address)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if network == "unix" {
 		// Owner and group, whatever the umask: who may open it may publish.
 		if err := os.Chmod(address, 0o660); err != nil {
-			return errors.Join(err, ln.Close())
+			return nil, errors.Join(err, ln.Close())
 		}
 	}
-	d.ln, d.told = ln, false
-	d.isOpen.Store(true)
-	d.g.log.Info("listening", "address", ln.Addr().String(), "anonymous", d.cfg.Anonymous)
-	return nil
+	return ln, nil
 }
 
 func deserted(socket string) bool {
@@ -143,10 +213,41 @@ func absent(err error) bool {
 
 // complain is the one line about a listener that does not open.
 func (d *door) complain(err error) {
-	if d.told {
+	text := err.Error()
+	if d.told == text {
 		return
 	}
-	d.told = true
+	d.told = text
+	key, remedy := ".address", ""
+	var ofTLS *tlsError
+	var ofSocket *socketError
+	switch {
+	case errors.As(err, &ofTLS):
+		key, remedy = ".tls."+ofTLS.key, ofTLS.remedy
+	case errors.As(err, &ofSocket):
+		remedy = ofSocket.remedy
+	default:
+		remedy = adapters.ListenRemedy(d.cfg.Address, err)
+	}
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
-		"remedy", adapters.ListenRemedy(d.cfg.Address, err), "config", d.at.String())
+		"remedy", remedy, "config", d.g.cfg.At(d.key+key).String())
+}
+
+// checkFiles warns when fewer files may be open than connections. That the soft
+// limit is raised to the hard one, package os sees to.
+func (g *Gateway) checkFiles() {
+	const others = 100 // segments, ports, bridges
+	var most uint64
+	for i := range g.cfg.Listeners {
+		most += uint64(g.cfg.Listeners[i].MaxConnections)
+	}
+	for i := range g.cfg.TCP {
+		most += uint64(g.cfg.TCP[i].MaxConnections)
+	}
+	var may syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= most+others {
+		return
+	}
+	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", most,
+		"remedy", "set LimitNOFILE= in the systemd unit, or lower max_connections")
 }

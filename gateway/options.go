@@ -34,6 +34,8 @@ func (g *Gateway) brokerOptions() broker.Options {
 		TopicAliasMax:      b.TopicAliasMax,
 		MaxKeepAlive:       b.MaxKeepAlive,
 		ConnectTimeout:     b.ConnectTimeout,
+		MessagesPerSecond:  g.cfg.Limits.MessagesPerSecond,
+		BytesPerSecond:     int64(g.cfg.Limits.BytesPerSecond),
 		NoRetain:           !b.Retain || b.MaxRetained == 0 || g.limits.retained == 0,
 		MaxRetained:        b.MaxRetained,
 		MaxRetainedSize:    g.limits.retained,

@@ -8,10 +8,12 @@ import (
 
 	"packetboat/broker/topic"
 	"packetboat/config"
+	"packetboat/gateway"
 )
 
 const checkHelp = `Everything that is wrong is reported, one line each: FILE:LINE:COL: key: what is
-wrong. Ports, devices and clouds are not touched. Exit code 2 if anything is wrong.
+wrong. Certificates of listeners are read: run it as the service's user. Ports,
+devices and clouds are not touched. Exit code 2 if anything is wrong.
 `
 
 func checkCommand(_ context.Context, e *env, args []string) int {
@@ -24,6 +26,10 @@ func checkCommand(_ context.Context, e *env, args []string) int {
 	if !ok {
 		return exitUsage
 	}
+	if errs := gateway.CheckFiles(cfg); len(errs) > 0 {
+		fmt.Fprintln(e.err, errs)
+		return exitUsage
+	}
 	fmt.Fprintf(e.out, "%s: ok\n", *path)
 	summary(e.out, cfg)
 	return exitFine
@@ -33,7 +39,7 @@ func checkCommand(_ context.Context, e *env, args []string) int {
 func summary(w io.Writer, c *config.Config) {
 	fmt.Fprintf(w, "  gateway %s, queue in %s, at most %v\n", c.Gateway.ID, c.Gateway.DataDir, c.Queue.MaxSize)
 	for i := range c.Listeners {
-		fmt.Fprintf(w, "  MQTT on %s\n", c.Listeners[i].Address)
+		fmt.Fprintf(w, "  MQTT%s on %s\n", layers(&c.Listeners[i]), c.Listeners[i].Address)
 	}
 	for i := range c.Serial {
 		s := &c.Serial[i]
@@ -57,6 +63,27 @@ func summary(w io.Writer, c *config.Config) {
 			fmt.Fprintf(w, "    down %s -> %s\n", d.Filter, known(d.Topic))
 		}
 	}
+}
+
+// layers names what is below MQTT.
+func layers(l *config.Listener) string {
+	text := ""
+	if l.Transport == "websocket" {
+		text = " over WebSocket"
+	}
+	if l.TLS != nil {
+		text += " over TLS"
+		switch {
+		case l.TLS.ClientCA == "":
+		case l.TLS.ClientCert == "optional":
+			text += " (client certificates optional)"
+		case l.TLS.ClientCert == "required":
+			text += " (client certificates required)"
+		default:
+			text += " (client certificates name the users)"
+		}
+	}
+	return text
 }
 
 // ofStream says where frames go, and where commands come from.
