@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -97,12 +98,34 @@ func (s *Store) loosenLocked() {
 }
 
 // hardRoomLocked is how many bytes may really be written: unlike roomLocked, it
-// counts nothing as free that is not, and no reserve.
+// counts nothing as free that is not, but for the spare segments, and no reserve.
 func (s *Store) hardRoomLocked() int64 {
 	if s.opt.MaxSize == 0 {
 		return 1 << 62
 	}
-	return s.opt.MaxSize - s.wal.Stats().DiskBytes - s.wal.Staged() - 3*s.snap.size
+	st := s.wal.Stats()
+	return s.opt.MaxSize - st.DiskBytes + st.Spare - s.wal.Staged() - 3*s.snap.size
+}
+
+// poolRetry is when making spare segments is tried again after an error.
+const poolRetry = 10 * time.Minute
+
+// fillPool has spare segments made while hardly anything else is written. Not
+// when the room for them would cost messages.
+func (s *Store) fillPool() {
+	s.mu.Lock()
+	now := s.clocks.now().Up
+	due := now >= s.poolAt && s.roomLocked() > 4*s.opt.SegmentSize
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := s.wal.FillPool(); err != nil {
+		s.log.Warn("no spare segment could be prepared; commits cost the disk more without", "err", err)
+		s.mu.Lock()
+		s.poolAt = now + uint64(poolRetry/time.Microsecond)
+		s.mu.Unlock()
+	}
 }
 
 // pinnedLocked tells for each segment whether a span points into it.
@@ -201,13 +224,14 @@ func (s *Store) roomLocked() int64 {
 		s.wakeKeeper()
 	}
 	room := int64(1) << 62
+	st := s.wal.Stats()
 	if s.opt.MaxSize > 0 {
 		// In reserve: two segments and twice the snapshot, besides the two kept.
-		used := s.wal.Stats().DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
-		room = s.opt.MaxSize - used + free
+		used := st.DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
+		room = s.opt.MaxSize - used + free + st.Spare
 	}
 	if s.opt.MinFree > 0 {
-		room = min(room, s.diskFree-s.opt.MinFree+free)
+		room = min(room, s.diskFree-s.opt.MinFree+free+st.Spare)
 	}
 	return room
 }

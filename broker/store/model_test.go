@@ -242,6 +242,12 @@ func (m *model) step() {
 			m.mayCrash(m.s.freeSegments)
 		case 4:
 			m.dropOldest()
+		case 5:
+			m.mayCrash(func() {
+				if err := m.s.wal.FillPool(); err != nil {
+					m.logf("pool: %v", err)
+				}
+			})
 		}
 	case 11:
 		m.forget()

@@ -84,6 +84,7 @@ type Store struct {
 	credit   int64  // bytes that may be staged before the bounds are looked at again
 	full     bool
 	ending   bool
+	poolAt   uint64        // µs of uptime: no spare segment is made before
 	tight    atomic.Bool   // what was dropped has to be freed before more is staged
 	loose    chan struct{} // closed when it is
 	stalled  []*Consumer   // whose log could not be read; tried again by the housekeeping
@@ -163,18 +164,16 @@ func (s *Store) openDir(dir string) error {
 // Run commits what is staged, writes snapshots and frees what is read, until
 // ctx ends. It then commits once more, closes the files and returns.
 func (s *Store) Run(ctx context.Context) error {
-	keeper := make(chan struct{})
+	var keepers sync.WaitGroup
 	keeperCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		defer close(keeper)
-		s.keep(keeperCtx)
-	}()
+	keepers.Go(func() { s.keep(keeperCtx) })
+	keepers.Go(func() { s.watch(keeperCtx) })
 	commitCtx, stopCommits := context.WithCancel(context.WithoutCancel(ctx))
 	committer := make(chan error, 1)
 	go func() { committer <- s.wal.Run(commitCtx) }()
 	<-ctx.Done()
 	stop()
-	<-keeper
+	keepers.Wait()
 	s.mu.Lock()
 	s.ending = true // all progress joins the last commit
 	s.mu.Unlock()
@@ -189,13 +188,29 @@ func (s *Store) Run(ctx context.Context) error {
 	return nil
 }
 
+// watch looks for a disk that hangs. Not the housekeeping's: that writes, too.
+func (s *Store) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.wal.CheckHang(hangLimit)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // keep is the housekeeping: once a second, and when something asks.
 func (s *Store) keep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 0; ; n++ {
+		ticked := false
 		select {
 		case <-tick.C:
+			ticked = true
 		case <-s.snap.wake:
 		case <-ctx.Done():
 			return
@@ -203,7 +218,6 @@ func (s *Store) keep(ctx context.Context) {
 		if n%10 == 0 {
 			s.checkClock()
 		}
-		s.wal.CheckHang(hangLimit)
 		s.mu.Lock()
 		idle := s.idleProgressLocked()
 		s.mu.Unlock()
@@ -216,6 +230,9 @@ func (s *Store) keep(ctx context.Context) {
 		}
 		s.freeSegments()
 		s.keepBounds(ctx)
+		if ticked {
+			s.fillPool()
+		}
 	}
 }
 

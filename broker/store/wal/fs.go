@@ -123,7 +123,7 @@ func Owns(name string) bool {
 		return true
 	}
 	_, ok := parseSnapName(name)
-	return ok || name == "lock" || name == snapTemp || strings.HasPrefix(name, "pool-") || strings.HasPrefix(name, "quarantine-")
+	return ok || name == "lock" || name == snapTemp || name == poolTemp || strings.HasPrefix(name, poolPrefix) || strings.HasPrefix(name, "quarantine-")
 }
 
 // ErrLocked is returned by Lock when another process holds the directory.

@@ -74,10 +74,8 @@ func (l *Log) list() error {
 			l.segs = append(l.segs, segment{pos: p, rev: rev, size: f.Size, name: f.Name})
 		} else if strings.HasPrefix(f.Name, "quarantine-") {
 			l.aside += f.Size
-		} else if strings.HasPrefix(f.Name, "pool-") {
-			if err := l.fs.Remove(f.Name); err != nil {
-				l.log.Warn("could not remove a spare segment", "file", f.Name, "err", err)
-			}
+		} else if strings.HasPrefix(f.Name, poolPrefix) || f.Name == poolTemp {
+			l.adoptSpare(f)
 		}
 	}
 	sort.Slice(l.segs, func(i, j int) bool {
