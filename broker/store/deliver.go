@@ -71,7 +71,11 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			return false
 		}
 		if why := c.verdictLocked(found, d, seq); why != 0 {
-			c.giveUpLocked(seq, why, !found || d.QoS == 2)
+			topic := ""
+			if found {
+				topic = d.Topic
+			}
+			c.giveUpLocked(seq, why, !found || d.QoS == 2, topic)
 			continue // the next ones may go the same way: one commit for all
 		}
 		if !c.giveUpDurableLocked() {
@@ -85,6 +89,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		c.sentHigh = max(c.sentHigh, seq+1)
 		c.cursor++
+		c.noteTopicLocked(seq, d.Topic)
 		return true
 	}
 }

@@ -89,7 +89,7 @@ func (s *Store) unneededLocked() bool {
 // loosenLocked lets the publishers go on that wait for what was dropped to be
 // freed, if it is.
 func (s *Store) loosenLocked() {
-	if !s.tight.Load() || s.waitsLocked() {
+	if !s.tight.Load() || s.waitsLocked() || s.censusNeed > 0 {
 		return
 	}
 	s.tight.Store(false)
@@ -163,7 +163,7 @@ func (s *Store) makeRoomLocked(m *Message, to []Target) (left []Target, err erro
 		}
 	}
 	for _, t := range out {
-		t.Consumer.dropNewestLocked(size)
+		t.Consumer.dropNewestLocked(size, m.Topic)
 	}
 	return left, nil
 }
@@ -197,7 +197,7 @@ func (s *Store) haveRoomLocked(size int64) bool {
 		room += gained
 	}
 	s.full = s.full && room < 4*s.opt.SegmentSize
-	if s.waitsLocked() {
+	if s.waitsLocked() || !s.countNextLocked(room) {
 		s.tight.Store(true)
 		s.wakeKeeper()
 	}
@@ -207,6 +207,17 @@ func (s *Store) haveRoomLocked(size int64) bool {
 	s.credit = min(room, s.opt.SegmentSize/4)
 	s.diskFree -= s.credit // until it is measured again
 	return true
+}
+
+// countNextLocked reports whether a census was taken of what goes next, if that
+// is soon; if not, it is asked for. A new segment takes room at once.
+func (s *Store) countNextLocked(room int64) bool {
+	need := max(s.opt.SegmentSize/4, 4*s.snap.size) + s.opt.SegmentSize
+	if room >= need+2*s.opt.SegmentSize || s.countedLocked(s.victimsLocked(need)) {
+		return true
+	}
+	s.censusNeed = need
+	return false
 }
 
 // roomLocked is how many bytes may still be staged: what bound and file system
@@ -284,11 +295,7 @@ func (s *Store) dropOrphansLocked() int64 {
 	segs := s.wal.Segments()
 	for i := 0; i+1 < len(segs); i++ {
 		shares := s.sharesLocked(segs[i].Start, segs[i+1].Start)
-		only := len(shares) > 0
-		for _, sh := range shares {
-			only = only && sh.c.orphan
-		}
-		if !only {
+		if !orphansOnly(shares) {
 			continue
 		}
 		for _, sh := range shares {
@@ -322,7 +329,7 @@ func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) error {
 			first = high
 		}
 		if first < end {
-			c.dropLocked(&sp, first, end)
+			c.dropLocked(&sp, lo, first, end)
 		}
 	}
 	kept := c.spans[:0]
@@ -351,11 +358,13 @@ func (c *Consumer) maybeSentLocked() uint64 {
 	return c.cursor
 }
 
-// dropLocked ends the messages [first, end) of sp to make room.
-func (c *Consumer) dropLocked(sp *span, first, end uint64) {
+// dropLocked ends the messages [first, end) of sp, in the segment at lo, to make
+// room.
+func (c *Consumer) dropLocked(sp *span, lo wal.Pos, first, end uint64) {
 	c.endRangeLocked(Gap{
 		Reason: Dropped, FirstSeq: first, LastSeq: end - 1, From: sp.at, To: sp.at,
-		Bytes: sp.bytes / uint64(sp.count) * (end - first),
+		Bytes:  sp.bytes / uint64(sp.count) * (end - first),
+		Topics: c.s.countTopicsLocked(c, lo, first, end),
 	})
 }
 

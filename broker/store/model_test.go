@@ -213,7 +213,7 @@ func (m *model) open(life int) {
 	}
 	m.checkKV()
 	m.checkIDs()
-	m.verify()
+	m.verify(false)
 }
 
 func (m *model) step() {
@@ -231,7 +231,7 @@ func (m *model) step() {
 	case 9:
 		m.set()
 	case 10:
-		switch m.rng.IntN(6) {
+		switch m.rng.IntN(7) {
 		case 0:
 			m.snapshot()
 		case 1:
@@ -248,6 +248,8 @@ func (m *model) step() {
 					m.logf("pool: %v", err)
 				}
 			})
+		case 6:
+			m.verify(true)
 		}
 	case 11:
 		m.forget()

@@ -257,12 +257,12 @@ func queueTail(ctx context.Context, e *env, dir string, q *queueFlags, words []s
 	})
 }
 
-func queueVerify(_ context.Context, e *env, dir string, q *queueFlags, _ []string) error {
+func queueVerify(ctx context.Context, e *env, dir string, q *queueFlags, _ []string) error {
 	s, err := store.OpenReadOnly(dir, store.Options{})
 	if err != nil {
 		return err
 	}
-	v, err := s.Verify(progressTo(e.err))
+	v, err := s.Verify(ctx, progressTo(e.err))
 	if err != nil {
 		return err
 	}

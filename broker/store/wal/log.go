@@ -46,7 +46,8 @@ type Options struct {
 	// OnCommit is called by the committer after each commit, without Lock.
 	OnCommit func(durable Pos)
 
-	// OnDamage is called by Open, between the records around the damage.
+	// OnDamage is called by Open, between the records around the damage, and
+	// tells the operator. Nil logs it.
 	OnDamage func(Damage)
 
 	// OnState is called by the committer when the log fails (err != nil) and
@@ -54,6 +55,10 @@ type Options struct {
 	OnState func(err error)
 
 	Log *slog.Logger
+
+	// Until, if not 0, ends the recovery at this position, as if the log ended
+	// there: for readers of a log that goes on.
+	Until Pos
 
 	// ReadStaged lets Record find what is not durable yet (Lock must be held). It
 	// breaks the promise; for the test that shows that the promise needs it.

@@ -52,6 +52,9 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 		s.pos = l.segs[0].pos
 	}
 	for i := range l.segs {
+		if opt.Until != 0 && s.pos >= opt.Until {
+			break
+		}
 		if err := s.segment(i); err != nil {
 			return nil, err
 		}
@@ -189,6 +192,9 @@ func (s *scan) hole(to Pos) {
 
 func (s *scan) frames(f File, seg *segment, end Pos, last bool) error {
 	for last || s.pos < end {
+		if s.l.opt.Until != 0 && s.pos >= s.l.opt.Until {
+			return nil
+		}
 		off := seg.first + int64(s.pos-seg.pos)
 		b, info, err := s.read(f, seg, off)
 		if err == nil {
@@ -280,14 +286,20 @@ func allZero(b []byte) bool {
 }
 
 func (s *scan) damage(d Damage) {
-	args := []any{"file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes}
-	if d.Torn {
-		s.l.log.Warn("the queue ends in an unfinished commit, as after a power cut; it was cut off, nobody had been told that it was stored", args...)
-	} else {
-		s.l.log.Error("the queue has damaged bytes; they are passed over and kept in a quarantine file", args...)
-	}
 	if s.l.opt.OnDamage != nil {
 		s.l.opt.OnDamage(d)
+		return
+	}
+	d.Tell(s.l.log)
+}
+
+// Tell writes the line for the operator, with more attributes behind its own.
+func (d *Damage) Tell(log *slog.Logger, more ...any) {
+	args := append([]any{"file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes}, more...)
+	if d.Torn {
+		log.Warn("the queue ends in an unfinished commit, as after a power cut; it was cut off, nobody had been told that it was stored", args...)
+	} else {
+		log.Error("the queue has damaged bytes; they are passed over and kept in a quarantine file", args...)
 	}
 }
 
