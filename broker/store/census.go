@@ -16,6 +16,7 @@ type census struct {
 	topics     []string
 	runs       map[uint32][]topicRun // by consumer number
 	entries    int
+	numbers    map[string]uint16 // index in topics
 }
 
 // topicRun is the topics of the seqs from first on: indexes into census.topics.
@@ -116,11 +117,14 @@ func (s *Store) takeCensuses() {
 	}
 }
 
+func newCensus(v bounds) *census {
+	return &census{start: v.start, end: v.end, runs: map[uint32][]topicRun{}, numbers: map[string]uint16{}}
+}
+
 // takeCensus reads a segment. What cannot be read is not in it: then the marker
 // does not tell all topics.
 func (s *Store) takeCensus(v bounds) *census {
-	c := &census{start: v.start, end: v.end, runs: map[uint32][]topicRun{}}
-	numbers := map[string]uint16{}
+	c := newCensus(v)
 	var buf []byte
 	for p := v.start; p < v.end; {
 		recs, next, err := s.wal.Read(p, buf)
@@ -140,44 +144,74 @@ func (s *Store) takeCensus(v bounds) *census {
 			if rec, recs, err = wal.NextRecord(recs); err != nil {
 				break
 			}
-			c.add(rec, numbers)
+			c.add(rec)
 		}
 		p = next
 	}
 	return c
 }
 
-func (c *census) add(rec []byte, numbers map[string]uint16) {
+func (c *census) add(rec []byte) {
 	var m messageRecord
 	if len(rec) == 0 || rec[0] != recMessage && rec[0] != recRescue || parseMessage(rec, &m) != nil {
 		return
 	}
-	n, ok := numbers[string(m.topic)]
+	n, ok := c.numbers[string(m.topic)]
 	if !ok {
-		n = noTopic
-		if len(c.topics) < censusTopics {
-			n = uint16(len(c.topics))
-			topic := string(m.topic)
-			c.topics = append(c.topics, topic)
-			numbers[topic] = n
-		}
+		n = c.number(string(m.topic))
 	}
 	var t targetRecord
-	for m.next(&t) && c.entries < censusEntries {
-		c.entries++
-		runs := c.runs[t.num]
-		if k := len(runs) - 1; k >= 0 && runs[k].first+uint64(len(runs[k].topic)) == t.seq {
-			runs[k].topic = append(runs[k].topic, n)
-			continue
-		}
-		c.runs[t.num] = append(runs, topicRun{t.seq, []uint16{n}})
+	for m.next(&t) {
+		c.note(t.num, t.seq, n)
 	}
 }
 
-// countTopicsLocked counts the topics of the messages [first, end) of con in the segment at start
-// that are not finished.
-func (s *Store) countTopicsLocked(con *Consumer, start wal.Pos, first, end uint64) []TopicCount {
-	c := s.censusLocked(start)
+// number gives a new topic one.
+func (c *census) number(topic string) uint16 {
+	if len(c.topics) == censusTopics {
+		return noTopic
+	}
+	n := uint16(len(c.topics))
+	c.topics = append(c.topics, topic)
+	c.numbers[topic] = n
+	return n
+}
+
+// note takes in that the message of seq for the consumer num has the topic n.
+func (c *census) note(num uint32, seq uint64, n uint16) {
+	if c.entries == censusEntries {
+		return
+	}
+	c.entries++
+	runs := c.runs[num]
+	if k := len(runs) - 1; k >= 0 && runs[k].first+uint64(len(runs[k].topic)) == seq {
+		runs[k].topic = append(runs[k].topic, n)
+		return
+	}
+	c.runs[num] = append(runs, topicRun{seq, []uint16{n}})
+}
+
+// takeCensusOf counts what waits for one consumer, before it is purged.
+func (s *Store) takeCensusOf(con *Consumer) *census {
+	c := newCensus(bounds{})
+	v := con.View()
+	var d Delivery
+	for c.entries < censusEntries {
+		if ok, err := v.Next(&d); err != nil || !ok {
+			break
+		}
+		n, ok := c.numbers[d.Topic]
+		if !ok {
+			n = c.number(d.Topic)
+		}
+		c.note(con.num, d.Seq, n)
+	}
+	return c
+}
+
+// countLocked counts the topics of the messages [first, end) of con that are not
+// finished. A nil census knows none.
+func (c *census) countLocked(con *Consumer, first, end uint64) []TopicCount {
 	if c == nil {
 		return nil
 	}

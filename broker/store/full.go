@@ -364,7 +364,7 @@ func (c *Consumer) dropLocked(sp *span, lo wal.Pos, first, end uint64) {
 	c.endRangeLocked(Gap{
 		Reason: Dropped, FirstSeq: first, LastSeq: end - 1, From: sp.at, To: sp.at,
 		Bytes:  sp.bytes / uint64(sp.count) * (end - first),
-		Topics: c.s.countTopicsLocked(c, lo, first, end),
+		Topics: c.s.censusLocked(lo).countLocked(c, first, end),
 	})
 }
 

@@ -57,6 +57,15 @@ func TestGapMarkersTellTheTopics(t *testing.T) {
 			b.consumer(name).GiveUp(1, Refused)
 			b.consumer(name).GiveUp(2, Refused)
 		}, []TopicCount{{"t/1", 1}, {"t/2", 1}}},
+		{"purged", func(b *box) {
+			for i := range 6 {
+				b.publishOn(fmt.Sprint("t/", i/4), "x", Message{}, name)
+			}
+			b.commit()
+			d := b.next(name)
+			b.consumer(name).Done(d.Seq)
+			b.consumer(name).Purge()
+		}, []TopicCount{{"t/0", 3}, {"t/1", 2}}},
 		{"dropped with their segment, but for what was delivered", func(b *box) {
 			b.consumer("bridge/other/0")
 			for i := range 40 { // two segments, and more than is rescued
