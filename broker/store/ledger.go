@@ -46,6 +46,15 @@ func appendGap(dst []byte, num uint32, g *Gap) []byte {
 	return dst
 }
 
+// gapSize is how long the record of g is at most, whatever its count.
+func gapSize(g *Gap) int {
+	n := 3 + 11*binary.MaxVarintLen64
+	for _, t := range g.Topics[:min(len(g.Topics), maxGapTopics)] {
+		n += 2*binary.MaxVarintLen64 + len(t.Topic)
+	}
+	return n
+}
+
 func parseGap(c *cursor) (num uint32, g Gap) {
 	num = uint32(c.uvarint())
 	g.Abandoned = c.byte()&1 != 0

@@ -118,6 +118,10 @@ func (c *Consumer) stagePendingLocked(buf []byte) {
 	if c.pending.Count == 0 {
 		return
 	}
+	c.s.wal.MakeRoom(gapSize(&c.pending)) // the progress that it makes comes behind it
+	if c.pending.Count == 0 {
+		return // staged with the frame that was closed
+	}
 	g := c.pending
 	c.pending = Gap{}
 	p := c.s.wal.Append(appendGap(buf[:0], c.num, &g))

@@ -57,6 +57,9 @@ func (c *Consumer) purgeLocked(topics *census, first, end uint64, abandoned bool
 // Nothing later is delivered, and no segment freed, before it is durable.
 func (c *Consumer) endRangeLocked(g Gap) Receipt {
 	g.Consumer = c.name
+	// The progress that the range being finished makes comes behind the marker, or
+	// whoever reads the log takes it for delivered.
+	c.s.wal.MakeRoom(gapSize(&g))
 	before := c.lost[g.Reason]
 	c.applyGapLocked(&g)
 	if g.Count = c.lost[g.Reason] - before; g.Count == 0 {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"packetboat/broker/store/wal"
 )
 
 // TestALedgerThatOnlyAgreesWithItselfIsFoundOut: counters that are wrong and add
@@ -110,7 +112,7 @@ func TestEveryDamageIsNamed(t *testing.T) {
 	}
 }
 
-// TestATornTailIsReportedWithTheLastGoodMessage and is no damage.
+// TestATornTailIsReportedWithTheLastGoodMessage before it.
 func TestATornTailIsReportedWithTheLastGoodMessage(t *testing.T) {
 	b := newBox(t).open()
 	for i := range 3 {
@@ -129,7 +131,7 @@ func TestATornTailIsReportedWithTheLastGoodMessage(t *testing.T) {
 	if d := b.s.Stats().Damage; len(d) != 1 || !d[0].Torn || d[0].LastTopic != "t/1" || d[0].LastReceived.Up != uint64(2*time.Minute/time.Microsecond) {
 		t.Fatalf("damage %+v", d)
 	}
-	if !v.OK() {
+	if !v.Ledgers[0].Agrees() {
 		t.Fatalf("%+v", v)
 	}
 	if !strings.Contains(b.logs.String(), "last_message_before=t/1 received_about=2023-11-14T22:14:20Z") {
@@ -212,5 +214,62 @@ func TestAWrongLedgerIsPutRightAndSaid(t *testing.T) {
 	}
 	if !strings.Contains(b.logs.String(), "consumer=c ledger=5 waiting=2") {
 		t.Fatalf("log: %s", b.logs.String())
+	}
+}
+
+// TestAGapMarkerComesBeforeTheProgressItMakes, also where its record does not
+// fit into the frame that is open, or begins a segment: else whoever reads the
+// log takes what was dropped for delivered.
+func TestAGapMarkerComesBeforeTheProgressItMakes(t *testing.T) {
+	drops := map[string]func(b *box){
+		"to make room": func(b *box) {
+			b.s.mu.Lock()
+			defer b.s.mu.Unlock()
+			b.s.dropOldestLocked()
+		},
+		"beyond its limit": func(b *box) { b.consumer("c").SetLimit(2, 0); b.publish("x", 1, "c") },
+		"left out":         func(b *box) { b.consumer("c").SetPolicy(DropNewest, 1); b.publish("x", 1, "c") },
+		"purged":           func(b *box) { b.consumer("c").Purge() },
+	}
+	for what, drop := range drops {
+		for _, ends := range []string{"frame", "segment"} {
+			for left := 0; left < 100; left += 5 {
+				b := newBox(t)
+				b.opt.SegmentSize = 512 << 10
+				limit := int(b.opt.SegmentSize) - 120 // its header and table, about
+				if ends == "frame" {
+					limit = wal.CommitBytes + 24
+				}
+				b.open()
+				for range 8 {
+					b.publish(string(make([]byte, 100<<10)), 1, "c")
+					b.commit()
+				}
+				d := b.next("c")
+				b.consumer("c").Rewind()
+				b.consumer("c").Done(d.Seq) // its progress is due with the frame
+				have := 24
+				if ends == "segment" {
+					segs := b.s.wal.Segments()
+					have = int(b.s.wal.End() - segs[len(segs)-1].Start)
+					if n := limit - have - 200<<10; n > 0 { // a frame is shorter than a segment
+						b.publish(string(make([]byte, n)), 1, "other")
+						b.commit()
+						have = int(b.s.wal.End() - segs[len(segs)-1].Start)
+					}
+				}
+				for n := limit - have - left; n > 40; n -= 100 << 10 {
+					b.publish(string(make([]byte, min(n, 100<<10)-40)), 1, "other")
+				}
+				drop(b)
+				b.publish(string(make([]byte, 200)), 1, "other") // closes the frame in any case
+				b.agrees()
+				was := b.s.Lookup("c").Lag()
+				b.restart()
+				if l := b.s.Lookup("c").Lag(); !l.same(&was) {
+					t.Fatalf("%s, %d bytes before the end of the %s: ledger %+v, after a start %+v", what, left, ends, was, l)
+				}
+			}
+		}
 	}
 }

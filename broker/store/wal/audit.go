@@ -81,6 +81,9 @@ func (a *auditor) segment(seg segment, end Pos, last bool) error {
 			p += Pos(info.size)
 			continue
 		}
+		if !a.l.has(seg) {
+			return nil // freed meanwhile, and its file in use again
+		}
 		next := end
 		if seg.first > 0 {
 			next = nextFrame(f, off, p, end)
@@ -92,6 +95,14 @@ func (a *auditor) segment(seg segment, end Pos, last bool) error {
 		p = next
 	}
 	return nil
+}
+
+// has reports whether seg is still a segment of the log.
+func (l *Log) has(seg segment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := l.findSegmentLocked(seg.pos)
+	return i >= 0 && l.segs[i].name == seg.name
 }
 
 func (a *auditor) frame(info frameInfo, recs []byte) error {

@@ -216,14 +216,7 @@ func (l *Log) OpenFrame() Pos { return l.open.pos }
 // is copied. Lock must be held.
 func (l *Log) Append(rec []byte) Pos {
 	n := recordSize(len(rec))
-	if !l.sealing && len(l.open.buf) > frameHeader {
-		if len(l.open.buf)+n > CommitBytes+frameHeader || l.needRoom(n) {
-			l.seal()
-		}
-	}
-	if !l.sealing && l.needRoom(n) && l.open.pos > l.segStart {
-		l.beginSegment()
-	}
+	l.makeRoom(n)
 	p := l.open.end()
 	l.open.buf = appendRecord(l.open.buf, rec)
 	if l.opt.Counted != nil && l.opt.Counted(rec) {
@@ -232,6 +225,22 @@ func (l *Log) Append(rec []byte) Pos {
 	l.staged.Add(int64(n))
 	l.kick()
 	return p
+}
+
+// MakeRoom closes the open frame now if appending a record of n bytes would. For
+// records that belong before what BeforeSeal adds once they are applied. Lock must be held.
+func (l *Log) MakeRoom(n int) { l.makeRoom(recordSize(n)) }
+
+func (l *Log) makeRoom(n int) {
+	if l.sealing {
+		return
+	}
+	if len(l.open.buf) > frameHeader && (len(l.open.buf)+n > CommitBytes+frameHeader || l.needRoom(n)) {
+		l.seal()
+	}
+	if l.needRoom(n) && l.open.pos > l.segStart {
+		l.beginSegment()
+	}
 }
 
 func (l *Log) needRoom(n int) bool {
