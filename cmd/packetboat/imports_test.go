@@ -33,10 +33,11 @@ var graph = map[string][]string{
 	"bridge": {"broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
-	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config",
+	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config", "gateway/admin",
 		"github.com/coreos/go-systemd/v22/daemon"},
+	"gateway/admin":       {"broker/store"},
 	"gateway/e2e":         {},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }
