@@ -1,0 +1,7 @@
+package conformance
+
+import "testing"
+
+func TestFlow(t *testing.T) { runChapter(t, flowChapter) }
+
+var flowChapter = chapter{"Flow", []testCase{}}

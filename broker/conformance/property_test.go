@@ -1,0 +1,7 @@
+package conformance
+
+import "testing"
+
+func TestProperty(t *testing.T) { runChapter(t, propertyChapter) }
+
+var propertyChapter = chapter{"Property", []testCase{}}

@@ -1,0 +1,7 @@
+package conformance
+
+import "testing"
+
+func TestShared(t *testing.T) { runChapter(t, sharedChapter) }
+
+var sharedChapter = chapter{"Shared", []testCase{}}

@@ -1,0 +1,7 @@
+package conformance
+
+import "testing"
+
+func TestSubscribe(t *testing.T) { runChapter(t, subscribeChapter) }
+
+var subscribeChapter = chapter{"Subscribe", []testCase{}}

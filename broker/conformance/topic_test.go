@@ -1,0 +1,7 @@
+package conformance
+
+import "testing"
+
+func TestTopic(t *testing.T) { runChapter(t, topicChapter) }
+
+var topicChapter = chapter{"Topic", []testCase{}}
