@@ -272,6 +272,9 @@ func (c *conn) attach(ack *packet.Connack) {
 	if s.consumer != nil {
 		s.mu.Lock()
 		s.win = qos.NewWindow(s.consumer, c.receiveMax)
+		if c.maxPacket > 0 { // 5.0 only
+			s.consumer.Inspect(c.tooLarge)
+		}
 		s.win.Resume() // [MQTT-4.4.0-1]
 		s.mu.Unlock()
 	}

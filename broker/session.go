@@ -241,6 +241,7 @@ func (c *conn) detach() {
 	s.conn.Store(nil)
 	if s.consumer != nil {
 		s.consumer.OnReady(nil)
+		s.consumer.Inspect(nil)
 	}
 	s.mu.Lock()
 	s.win = nil
