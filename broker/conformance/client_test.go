@@ -297,12 +297,23 @@ func (c *client) subscribeAll(more [][]byte, list ...option) []byte {
 	return c.wantSuback(tSUBACK, id)
 }
 
+// wantSuback reads SUBACK or UNSUBACK. Messages may come before it, section
+// 3.8.4: they are next.
 func (c *client) wantSuback(typ byte, id int) []byte {
-	r := c.want(typ)
-	if r.id != id {
-		c.w.fatalf("acknowledgement of %d, want %d", r.id, id)
+	for {
+		r, err := c.read()
+		if err != nil {
+			c.w.fatalf("waiting for packet type %x: %v", typ>>4, err)
+		}
+		switch {
+		case r.typ == typ && r.id == id:
+			return r.codes
+		case r.typ == tPUBLISH:
+			c.ahead = append(c.ahead, r)
+		default:
+			c.w.fatalf("packet %s, want type %x for %d", r, typ>>4, id)
+		}
 	}
-	return r.codes
 }
 
 func (c *client) unsubscribeBytes(id int, filters ...string) []byte {

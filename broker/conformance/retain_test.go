@@ -27,7 +27,7 @@ var retainChapter = chapter{"Retain", []testCase{
 		},
 	},
 	{
-		name:  "a new subscription gets the retained message of each topic that it matches, after SUBACK, a session that stays, too",
+		name:  "a new subscription gets the retained message of each topic that it matches",
 		of5:   "3.3.1-9 3.3.2-3",
 		of311: "3.3.1-6 3.3.1-8 3.3.2-3",
 		run: func(w *world) {
