@@ -35,6 +35,7 @@ var graph = map[string][]string{
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
 	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config",
 		"github.com/coreos/go-systemd/v22/daemon"},
+	"broker/conformance":  {},
 	"gateway/e2e":         {},
 	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
