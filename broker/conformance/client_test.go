@@ -400,25 +400,32 @@ func (c *client) wantMessage(topic, payload string, qos byte) *received {
 	return r
 }
 
-// finish goes through with the exchange for a PUBLISH. Others may come before
-// the PUBREL: they are next.
+// finish goes through with the exchange for a PUBLISH.
 func (c *client) finish(r *received) {
 	switch r.msg.qos {
 	case 1:
 		c.ack(tPUBACK, r.id)
 	case 2:
 		c.ack(tPUBREC, r.id)
-		for {
-			p, err := c.read()
-			if err != nil {
-				c.w.fatalf("waiting for PUBREL: %v", err)
-			}
-			if p.typ == tPUBREL && p.id == r.id {
-				break
-			}
-			c.ahead = append(c.ahead, p)
-		}
+		c.wantRelease(r.id)
 		c.ack(tPUBCOMP, r.id)
+	}
+}
+
+// wantRelease reads a PUBREL. Messages may come before it, as section 4.4 says
+// nothing about the order of both, and PINGRESP: they are next.
+func (c *client) wantRelease(id int) {
+	for {
+		p, err := c.read()
+		switch {
+		case err != nil:
+			c.w.fatalf("waiting for PUBREL: %v", err)
+		case p.typ == tPUBREL && p.id == id:
+			return
+		case p.typ != tPUBLISH && p.typ != tPINGRESP:
+			c.w.fatalf("packet %s, want PUBREL for %d", p, id)
+		}
+		c.ahead = append(c.ahead, p)
 	}
 }
 

@@ -237,7 +237,7 @@ var qosChapter = chapter{"QoS", []testCase{
 			c.drop()
 			w.pass(1200 * time.Millisecond)
 			c = w.kept("k")
-			c.wantAck(tPUBREL, got.id)
+			c.wantRelease(got.id)
 			c.ack(tPUBCOMP, got.id)
 			again := c.wantPublish(topic, "sent", 2)
 			w.check(again.id == sent.id && again.msg.dup, "identifier %d, DUP %t", again.id, again.msg.dup)
@@ -274,7 +274,7 @@ var qosChapter = chapter{"QoS", []testCase{
 			c.drop()
 			p.put(message{topic: topic, payload: "new", qos: 1})
 			c = w.kept("k")
-			c.wantAck(tPUBREL, sent[3].id)
+			c.wantRelease(sent[3].id)
 			for i, first := range sent {
 				if i == 3 || i == 4 || i == 10 {
 					continue

@@ -197,7 +197,7 @@ var sessionChapter = chapter{"Session", []testCase{
 
 			c = w.kept("k")
 			w.check(c.connack.present, "no Session Present")
-			c.wantAck(tPUBREL, released)
+			c.wantRelease(released)
 			c.ack(tPUBCOMP, released)
 			r := c.wantMessage(topic, "sent", 2)
 			w.check(r.id == sent && r.msg.dup, "%d, DUP %t", r.id, r.msg.dup)

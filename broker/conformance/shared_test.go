@@ -87,7 +87,7 @@ var sharedChapter = chapter{"Shared", []testCase{
 			b.wantMessage(topic, "for b", 2)
 			b.quiet()
 			a = w.kept("a")
-			a.wantAck(tPUBREL, got.id)
+			a.wantRelease(got.id)
 			a.ack(tPUBCOMP, got.id)
 			r := a.wantMessage(topic, "sent", 2)
 			w.check(r.id == sent.id && r.msg.dup, "identifier %d, DUP %t", r.id, r.msg.dup)
