@@ -227,6 +227,7 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 		ack.SessionExpiry, ack.HasSessionExpiry = expiry, true
 	}
 	c.session = s
+	s.newConnection()
 	delete(b.late, s.id)
 	if failed { // it may take long; see DESIGN on what a failed store still serves
 		return store.Receipt{}, nil

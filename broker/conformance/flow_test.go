@@ -97,6 +97,57 @@ var flowChapter = chapter{"Flow", []testCase{
 		},
 	},
 	{
+		name: "what a former connection left open does not count against the server's receive maximum",
+		of5:  "4.9.0-1 3.3.4-7 4.4.0-1",
+		own:  func(o *broker.Options) { o.MaxInflight = 4 },
+		run: func(w *world) {
+			// Section 4.9: the quota begins anew with each connection, only PUBLISH
+			// takes from it, and any PUBCOMP gives back.
+			publish := func(from, to int) (b []byte) {
+				for id := from; id <= to; id++ {
+					m := message{topic: "a", qos: 2, id: id}
+					b = append(b, m.bytes(v5)...)
+				}
+				return b
+			}
+			release := func(from, to int) (b []byte) {
+				for id := from; id <= to; id++ {
+					b = append(b, pkt(tPUBREL|2, u16(id))...)
+				}
+				return b
+			}
+			wantAll := func(c *client, typ byte, from, to int) {
+				for id := from; id <= to; id++ {
+					c.wantAck(typ, id)
+				}
+			}
+			for _, restart := range []bool{false, true} {
+				c := w.kept("k")
+				c.send(publish(1, 4))
+				wantAll(c, tPUBREC, 1, 4)
+				c.drop()
+				if restart {
+					w.s.restart()
+				}
+				c = w.kept("k")
+				w.check(c.connack.present, "no Session Present")
+				c.send(publish(5, 8)) // all of the quota, before any PUBREL
+				wantAll(c, tPUBREC, 5, 8)
+				c.send(release(1, 4), publish(9, 12))
+				wantAll(c, tPUBCOMP, 1, 4)
+				wantAll(c, tPUBREC, 9, 12)
+				c.drop()
+				c = w.kept("k")
+				c.send(release(5, 12), publish(1, 4)) // at once
+				wantAll(c, tPUBCOMP, 5, 12)
+				wantAll(c, tPUBREC, 1, 4)
+				c.send(release(1, 4))
+				wantAll(c, tPUBCOMP, 1, 4)
+				c.disconnect()
+			}
+		},
+	},
+	{
 		name: "a client that goes beyond the server's receive maximum is disconnected",
 		of5:  "3.3.4-7 3.3.4-8 4.13.2-1",
 		own:  func(o *broker.Options) { o.MaxInflight = 4 },
