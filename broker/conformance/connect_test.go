@@ -266,6 +266,20 @@ var connectChapter = chapter{"Connect", []testCase{
 		},
 	},
 	{
+		name:  "a client for whose session there is no room is refused, and hears nothing else",
+		of5:   "3.14.0-1 3.2.2-6 3.2.2-7",
+		of311: "3.2.2-5",
+		own:   func(o *broker.Options) { o.MaxSessions = 1 },
+		run: func(w *world) {
+			w.kept("a")
+			c := w.dial()
+			c.hello(hello{id: w.id("b"), keep: true})
+			c.wantRefused(0x97, 3)
+			w.plain().quiet()
+			w.kept("a").quiet()
+		},
+	},
+	{
 		name:  "nothing that follows a refused CONNECT is processed",
 		of5:   "3.1.4-6",
 		of311: "3.1.4-5",

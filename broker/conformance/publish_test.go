@@ -296,9 +296,13 @@ var publishChapter = chapter{"Publish", []testCase{
 			r := offline.wantMessage(topic, "never", 2)
 			w.check(!r.props.has(pExpiry), "an expiry that it did not have")
 
-			live = w.subscriber(kept+"/#", 2)
-			wantLeft(w, live.wantMessage(kept, "left", 1), 60)
-			live.quiet()
+			for _, c := range []*client{w.plain(), w.kept("r")} {
+				c.subscribe(kept+"/#", 2)
+				r := c.wantMessage(kept, "left", 1)
+				wantLeft(w, r, 60)
+				w.check(r.msg.retain, "no RETAIN")
+				c.quiet()
+			}
 		},
 	},
 	{

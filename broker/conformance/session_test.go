@@ -79,6 +79,30 @@ var sessionChapter = chapter{"Session", []testCase{
 		},
 	},
 	{
+		name:  "a session goes on in the other version",
+		of5:   "3.1.2-5 3.2.2-3",
+		of311: "3.1.2-4 3.2.2-2",
+		run: func(w *world) {
+			topic := w.topic("a")
+			c := w.kept("k")
+			c.subscribe(topic, 2)
+			w.publish(message{topic: topic, payload: "1", qos: 2})
+			id := c.wantPublish(topic, "1", 2).id
+			c.drop()
+			w.publish(message{topic: topic, payload: "2", qos: 1})
+			w.v = v5 + v311 - w.v
+			c = w.kept("k")
+			w.check(c.connack.present, "no Session Present")
+			r := c.wantMessage(topic, "1", 2)
+			w.check(r.id == id && r.msg.dup, "identifier %d, DUP %t", r.id, r.msg.dup)
+			c.wantMessage(topic, "2", 1)
+			w.publish(message{topic: topic, payload: "3", qos: 2})
+			c.wantMessage(topic, "3", 2)
+			c.unsubscribe(topic)
+			c.quiet()
+		},
+	},
+	{
 		name:  "without Clean Start a session is created where there is none",
 		of5:   "3.1.2-6 3.2.2-3",
 		of311: "3.1.2-4 3.2.2-3",

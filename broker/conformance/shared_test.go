@@ -48,6 +48,29 @@ var sharedChapter = chapter{"Shared", []testCase{
 		},
 	},
 	{
+		name: "a member that has unsubscribed gets nothing more, the others do",
+		of5:  "3.10.4-1 3.10.4-2 4.8.2-1",
+		run: func(w *world) {
+			topic := w.topic("a")
+			filter := "$share/g/" + topic
+			a, b := w.plain(), w.kept("b")
+			a.subscribe(filter, 1)
+			b.subscribe(filter, 1, subIDProp(9))
+			codes := a.unsubscribe(topic, "$share/h/"+topic, filter)
+			w.check(string(codes) == "\x11\x11\x00", "UNSUBACK % x", codes)
+			for i := range 5 {
+				w.publish(message{topic: topic, payload: fmt.Sprint(i), qos: 1})
+				r := b.wantMessage(topic, fmt.Sprint(i), 1)
+				p, _ := r.props.get(pSubID)
+				w.check(p.num == 9, "subscription identifier %d", p.num)
+			}
+			a.quiet()
+			b.unsubscribe(filter)
+			w.publish(message{topic: topic, payload: "nobody", qos: 1})
+			b.quiet()
+		},
+	},
+	{
 		name: "no local on a shared subscription ends the connection",
 		of5:  "3.8.3-4 4.13.1-1",
 		run: func(w *world) {

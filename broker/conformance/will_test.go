@@ -156,7 +156,7 @@ var willChapter = chapter{"Will", []testCase{
 			s := w.subscriber(topic, 2)
 			will := &message{topic: topic, payload: "late", qos: 1, props: delay(1)}
 			w.connect(hello{id: w.id("back"), keep: true, will: will}).drop()
-			w.connect(hello{id: w.id("back"), keep: true})
+			w.connect(hello{id: w.id("back"), keep: true}).drop() // it has no will any more
 			began := time.Now()
 			w.connect(hello{id: w.id("gone"), keep: true, will: will}).drop()
 			s.quiet()
