@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -352,8 +351,6 @@ var connectChapter = chapter{"Connect", []testCase{
 		of5:  "3.1.2-22 3.1.2-21 3.2.2-21",
 		own:  func(o *broker.Options) { o.MaxKeepAlive = time.Second },
 		run: func(w *world) {
-			var all sync.WaitGroup
-			defer all.Wait()
 			for _, keepAlive := range []int{0, 1000} {
 				c := w.connect(hello{keepAlive: keepAlive})
 				p, ok := c.connack.props.get(pServerAlive)
