@@ -24,6 +24,7 @@ var graph = map[string][]string{
 	"broker/packet":            {},
 	"broker/topic":             {},
 	"broker/qos":               {"broker/packet", "broker/store"},
+	"broker/conformance":       {},
 	"broker":                   {"broker/packet", "broker/topic", "broker/qos", "broker/store", "config"},
 	"adapters/frame":           {},
 	"adapters/decode":          {"config"},
