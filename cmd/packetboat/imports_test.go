@@ -36,6 +36,7 @@ var graph = map[string][]string{
 	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "config",
 		"github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/e2e":         {},
+	"gateway/powercut":    {"cmd/packetboat/sim"},
 	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
