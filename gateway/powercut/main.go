@@ -101,7 +101,7 @@ func parse(args []string, out io.Writer) (*options, int) {
 	f.DurationVar(&o.flush, "flush", 4*time.Millisecond, "longest time that a flush of the disk takes")
 	f.IntVar(&o.window, "window", 64, "messages in flight")
 	f.Int64Var(&o.size, "size", 96, "of the disk, in MiB; at least 64")
-	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the random choices; what the guest does in between is not repeated")
+	f.Uint64Var(&o.seed, "seed", 0, "of the random choices, 0: another one each time; what the guest does in between is not repeated")
 	f.BoolVar(&o.verbose, "v", false, "show the guest's console")
 	f.Usage = func() {
 		fmt.Fprint(out, "usage: scripts/powercut [FLAGS]\n\nCuts the power of a gateway in a virtual machine, and looks for every message\nthat it had acknowledged. The exit code is 1 if one is missing, 77 if this\nmachine cannot run it.\n\n")
@@ -112,6 +112,9 @@ func parse(args []string, out io.Writer) (*options, int) {
 			return nil, exitFine
 		}
 		return nil, exitUsage
+	}
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano())
 	}
 	if name == "" {
 		name = string(mix)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,8 +61,6 @@ const (
 
 	// patience bounds every wait for a message.
 	patience = 60 * time.Second
-	// most is how many lost numbers are named.
-	most = 20
 )
 
 func (r *rig) run(ctx context.Context) error {
@@ -157,7 +156,13 @@ func (r *rig) fail(format string, args ...any) error {
 	if !r.fsck {
 		return nil
 	}
-	return check(r.dir, r.disk)
+	err := check(r.dir, r.disk)
+	if err != nil && r.lie {
+		// No wonder. What is left of the messages is still of interest.
+		fmt.Fprintln(r.out, "the file system is damaged")
+		return nil
+	}
+	return err
 }
 
 // publish publishes until a random moment after the first acknowledgement, and
@@ -200,9 +205,7 @@ func (r *rig) verify(ctx context.Context) error {
 		Addr: gatewayAddress, ClientID: "session", Filter: topicPrefix + "#", QoS: 1,
 		Subscribed: func() { once(subscribed) },
 		Message: func(_ string, payload []byte) {
-			if !r.tally.Arrived(payload) {
-				r.foreign++
-			}
+			r.arrived(payload)
 			if string(payload) == fence {
 				once(arrived)
 			}
@@ -231,6 +234,12 @@ func (r *rig) verify(ctx context.Context) error {
 	return r.judge()
 }
 
+func (r *rig) arrived(payload []byte) {
+	if !r.tally.Arrived(payload) {
+		r.foreign++
+	}
+}
+
 // judge looks at the account after all has arrived. Losses do not end the run;
 // how many there are in all says more.
 func (r *rig) judge() error {
@@ -255,9 +264,8 @@ func (r *rig) close(err error) error {
 		// It may leave so little that no gateway starts from it, or that the
 		// messages of old come back: that is what a lying disk does.
 		fmt.Fprintln(r.out, "the run ends early:", err)
-		err = nil
+		r.lost, err = c.Missing, nil
 	}
-	r.lost = c.Missing
 	per := func(n uint64) float64 { return float64(n) / float64(max(c.Acked, 1)) }
 	fmt.Fprintf(r.out, "%d cuts in %.0f s: acked %d, delivered %d (and %d again), lost %d\n",
 		r.cuts, time.Since(r.started).Seconds(), c.Acked, c.Arrived, c.Duplicates, r.lost)
@@ -278,14 +286,28 @@ func (r *rig) close(err error) error {
 	return nil
 }
 
-// names lists lost numbers.
+// names lists lost numbers, the first of them.
 func (r *rig) names() string {
-	list := r.numbers.MissingNumbers(most)
-	text := strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ", "), "[]")
-	if r.lost > uint64(len(list)) {
-		text += ", …"
+	return ranges(r.numbers.MissingNumbers(1<<20), 20)
+}
+
+// ranges writes ascending numbers as "3-7, 9", at most most of such parts.
+func ranges(numbers []uint64, most int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		if len(parts) == most {
+			return strings.Join(parts, ", ") + ", …"
+		}
+		first := i
+		for i++; i < len(numbers) && numbers[i] == numbers[i-1]+1; i++ {
+		}
+		part := strconv.FormatUint(numbers[first], 10)
+		if i-first > 1 {
+			part += "-" + strconv.FormatUint(numbers[i-1], 10)
+		}
+		parts = append(parts, part)
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // poll waits for what no event tells.
