@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"time"
 
@@ -147,8 +148,22 @@ func attach(address string) error {
 		}
 	}
 	serving := make(chan error, 1)
-	go func() { serving <- unix.IoctlSetInt(fd, nbdDoIt, 0) }() // for as long as the disk is there
+	go func() { serving <- serveDevice(fd) }()
 	return awaitCapacity(fd, serving)
+}
+
+// serveDevice lends a thread to the kernel for as long as the disk is there. A
+// signal would end that, and Go's scheduler sends some to its own threads.
+func serveDevice(fd int) error {
+	runtime.LockOSThread() // for good: nobody else wants a thread without signals
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil); err != nil {
+		return err
+	}
+	return unix.IoctlSetInt(fd, nbdDoIt, 0)
 }
 
 // awaitCapacity returns when the disk can be used. That it has a size is all

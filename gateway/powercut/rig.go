@@ -153,10 +153,14 @@ func (r *rig) fail(format string, args ...any) error {
 	unflushed, survived := r.disk.cut(p, r.rand)
 	fmt.Fprintf(r.out, "cut %d, %s: %d of %d unflushed sectors survive (%s)\n",
 		r.cuts, fmt.Sprintf(format, args...), survived, unflushed, p)
-	if !r.fsck {
-		return nil
+	var err error
+	if p == random {
+		// After the others the kernel's own replay of the journal must do.
+		err = repair(r.dir, r.disk)
 	}
-	err := check(r.dir, r.disk)
+	if err == nil && r.fsck {
+		err = check(r.dir, r.disk)
+	}
 	if err != nil && r.lie {
 		// No wonder. What is left of the messages is still of interest.
 		fmt.Fprintln(r.out, "the file system is damaged")
