@@ -41,8 +41,9 @@ type conn struct {
 	frame     []byte // scratch for answers that are no acknowledgements
 	router    *router
 	parked    parked
-	pumpDue   bool // acknowledgements have made room in the durable window
-	goodbye   bool // DISCONNECT came
+	quota     quota // of the client
+	pumpDue   bool  // acknowledgements have made room in the durable window
+	goodbye   bool  // DISCONNECT came
 	stats     connStats
 
 	// Set before the connection is attached, constant then.

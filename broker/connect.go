@@ -227,6 +227,7 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 		ack.SessionExpiry, ack.HasSessionExpiry = expiry, true
 	}
 	c.session = s
+	s.newConnection()
 	delete(b.late, s.id)
 	if failed { // it may take long; see DESIGN on what a failed store still serves
 		return store.Receipt{}, nil
@@ -272,6 +273,9 @@ func (c *conn) attach(ack *packet.Connack) {
 	if s.consumer != nil {
 		s.mu.Lock()
 		s.win = qos.NewWindow(s.consumer, c.receiveMax)
+		if c.maxPacket > 0 { // 5.0 only
+			s.consumer.Inspect(c.tooLarge)
+		}
 		s.win.Resume() // [MQTT-4.4.0-1]
 		s.mu.Unlock()
 	}

@@ -77,11 +77,12 @@ func (c *conn) takeIn(p *packet.Publish) error {
 		return c.publishOnce(p, packet.PUBACK)
 	}
 	if kept, held := c.session.received[p.ID]; held { // [MQTT-4.3.3-10]
-		return c.repeatPubrec(p.ID, kept)
+		c.remember(p.ID, kept)
+		return c.repeatPubrec(p.ID, kept&^sentNow)
 	}
 	if c.session.recovered {
 		if r, held := c.b.store.Received(c.session.origin, p.ID); held {
-			c.session.remember(p.ID, inStore)
+			c.remember(p.ID, inStore)
 			c.answer(r, packet.PUBREC, p.ID, packet.Success)
 			return nil
 		}
@@ -98,7 +99,7 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 		}
 		// MQTT 3.1.1 cannot refuse: acknowledged and not delivered [MQTT-3.3.5-2].
 		if p.QoS == 2 {
-			c.session.remember(p.ID, inMemory)
+			c.remember(p.ID, inMemory)
 		}
 		c.answer(store.Receipt{}, answer, p.ID, packet.Success)
 		return nil
@@ -112,7 +113,7 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 		if res.staged {
 			kept = inStore
 		}
-		c.session.remember(p.ID, kept)
+		c.remember(p.ID, kept)
 	}
 	code := packet.Success
 	if res.matched == 0 && c.version == packet.V5 {
@@ -154,6 +155,7 @@ func (c *conn) repeatPubrec(id uint16, kept received) error {
 func (c *conn) handlePubrel(a packet.Ack) error {
 	s := c.session
 	kept, held := s.received[a.ID]
+	kept &^= sentNow
 	if !held && s.recovered {
 		if _, held = c.b.store.Received(s.origin, a.ID); held {
 			kept = inStore
@@ -168,26 +170,10 @@ func (c *conn) handlePubrel(a packet.Ack) error {
 	code := packet.PacketIDNotFound
 	if held {
 		code = packet.Success
-		delete(s.received, a.ID)
 	}
+	c.release(a.ID)
 	c.answer(r, packet.PUBCOMP, a.ID, code) // [MQTT-4.3.3-11]
 	return nil
-}
-
-// takeQuota holds the client to the receive maximum. MQTT 3.1.1 has none:
-// there the reader waits until answers have left.
-func (c *conn) takeQuota(p *packet.Publish) error {
-	if c.version == packet.V5 {
-		_, publishes := c.unanswered()
-		if publishes+len(c.session.received) < c.b.opt.MaxInflight {
-			return nil
-		}
-		if _, repeated := c.session.received[p.ID]; repeated && p.QoS == 2 {
-			return nil
-		}
-		return errReceiveMaximum // [MQTT-3.3.4-7]
-	}
-	return c.boundAnswers()
 }
 
 // boundAnswers waits while as many answers wait for the disk as there may be.

@@ -188,7 +188,7 @@ func (c *conn) pumpRoom() bool {
 }
 
 // sendDurable appends one delivery of the durable window. The store has seen to
-// it that it has not expired [MQTT-3.3.2-5].
+// it that it has not expired [MQTT-3.3.2-5] and is not too large.
 func (c *conn) sendDurable(d *store.Delivery) {
 	o := &c.out
 	if d.Released { // [MQTT-4.3.3-6]; the release may not be durable yet
@@ -206,11 +206,6 @@ func (c *conn) sendDurable(d *store.Delivery) {
 		p.HasExpiry = true
 		p.Expiry, _ = remaining(d.Expiry, c.b.store.Age(d.Received))
 	}
-	if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket { // [MQTT-3.1.2-25]
-		c.session.win.GiveUp(d.Seq, store.TooLarge)
-		c.b.stats.tooLarge.Add(1)
-		return
-	}
 	o.mu.Lock()
 	if !o.closed {
 		o.sent++
@@ -220,6 +215,19 @@ func (c *conn) sendDurable(d *store.Delivery) {
 	if d.QoS == 0 {
 		c.session.consumer.Done(d.Seq)
 	}
+}
+
+// tooLarge is asked before a delivery counts as sent: what the client never saw
+// of a QoS 2 message must not end with a PUBREL either [MQTT-3.1.2-25].
+func (c *conn) tooLarge(d *store.Delivery, _ time.Duration) store.Reason {
+	size := packet.Publish{
+		QoS: d.QoS, Topic: d.Topic, Payload: d.Payload, Props: d.Props, HasExpiry: d.HasExpiry, SubscriptionIDs: d.SubscriptionIDs,
+	}
+	if packet.PublishSize(packet.V5, &size) <= c.maxPacket {
+		return 0
+	}
+	c.b.stats.tooLarge.Add(1)
+	return store.TooLarge
 }
 
 // remaining is what is left of an expiry interval, in seconds; ok is false

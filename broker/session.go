@@ -59,13 +59,6 @@ type session struct {
 // never is the session expiry interval that does not end, section 3.1.2.11.2.
 const never = 0xFFFFFFFF
 
-func (s *session) remember(id uint16, r received) {
-	if s.received == nil {
-		s.received = make(map[uint16]received)
-	}
-	s.received[id] = r
-}
-
 // ready is called by the committer.
 func (s *session) ready() {
 	if c := s.conn.Load(); c != nil {
@@ -241,6 +234,7 @@ func (c *conn) detach() {
 	s.conn.Store(nil)
 	if s.consumer != nil {
 		s.consumer.OnReady(nil)
+		s.consumer.Inspect(nil)
 	}
 	s.mu.Lock()
 	s.win = nil

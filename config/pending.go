@@ -70,7 +70,6 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].source", off(`""`)},
 	{"bridge[].tls", rule{instead: useMQTT}},
 
-	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},
