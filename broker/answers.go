@@ -34,6 +34,7 @@ func (c *conn) answer(r store.Receipt, typ byte, id uint16, code byte) {
 	}
 	if o.answers.Len() == 0 && c.isDurable(r) {
 		o.endLocked(packet.AppendAck(o.beginLocked(), c.version, typ, id, code))
+		o.sent.packets++
 		return
 	}
 	x := qos.Answer{Type: typ, ID: id, Code: code}
@@ -54,6 +55,7 @@ func (c *conn) answerFrame(r store.Receipt, frame []byte) {
 	}
 	if o.answers.Len() == 0 && c.isDurable(r) {
 		o.endLocked(append(o.beginLocked(), frame...))
+		o.sent.packets++
 		return
 	}
 	o.answers.Push(r, qos.Answer{Raw: append([]byte(nil), frame...)})
@@ -94,6 +96,7 @@ func (c *conn) releaseAnswers() {
 			if endsPublish(&x) {
 				a.acks--
 			}
+			o.sent.packets++
 			if x.Raw != nil {
 				b = append(b, x.Raw...)
 			} else {

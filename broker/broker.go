@@ -6,7 +6,8 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go, parked.go.
+// subscribe.go, retained.go, will.go, shared.go, unrouted.go, attach.go,
+// answers.go, parked.go, sys.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
@@ -64,8 +65,13 @@ type Options struct {
 	MaxRetainedSize    int64         // bytes, 16 MiB
 	MaxOutput          int           // bytes that may wait for one connection, 4 MiB
 	SysInterval        time.Duration // of $SYS; 0: no $SYS
-	QueueQoS0          QueueQoS0
-	Version            string // for $SYS/broker/version
+
+	// Unrouted appends where a message goes whose topic nobody subscribes to;
+	// nil: nowhere.
+	Unrouted func(dst []byte, topic string) []byte
+
+	QueueQoS0 QueueQoS0
+	Version   string // for $SYS/broker/version
 }
 
 // QueueQoS0 says which durable subscribers get QoS 0 messages queued while
@@ -138,6 +144,8 @@ type Broker struct {
 	due      time.Time           // when housekeeping has to look next; zero = never
 
 	retained retained
+	sys      sys
+	unrouted unrouted
 	ends     quiet // log lines about connections that ended badly
 	flushers flushers
 	held     held
@@ -166,6 +174,7 @@ func New(opt Options) (*Broker, error) {
 	}
 	b.routers.New = func() any { return newRouter(b) }
 	b.durable = b.isDurable
+	b.unrouted.init(opt.Unrouted)
 	b.flushers.init()
 	b.held.init()
 	b.loadRetained()
@@ -187,7 +196,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { b.nudgeHeld(ctx) })
 	if b.opt.SysInterval > 0 {
-		wg.Go(func() { b.publishSys(ctx) })
+		wg.Go(func() { b.runSys(ctx) })
 	}
 	b.housekeep(ctx)
 	wg.Wait()
@@ -211,6 +220,9 @@ func (b *Broker) Run(ctx context.Context) error {
 func (b *Broker) Publish(m *Message) (store.Receipt, error) {
 	if err := b.checkTopic(m.Topic); err != nil {
 		return store.Receipt{}, err
+	}
+	if reserved(m.Topic) {
+		return store.Receipt{}, fmt.Errorf("publish to %q: %w: the broker's own", m.Topic, ErrTopic)
 	}
 	if m.PacketID != 0 {
 		if r, held := b.store.Received(m.Origin, m.PacketID); held {

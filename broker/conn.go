@@ -84,6 +84,7 @@ var errClosed = errors.New("closed")
 // serve runs the connection until it is over.
 func (c *conn) serve(listener string) {
 	c.b.stats.connections.Add(1)
+	c.b.stats.sockets.Add(1)
 	defer c.b.stats.connections.Add(-1)
 	defer close(c.done)
 	defer func() { _ = c.sock.conn.Close() }()
@@ -159,7 +160,14 @@ func (c *conn) wait() error {
 				return err
 			}
 		}
+		had := c.in.n
+		if c.in.b == nil {
+			had = len(c.in.rest)
+		}
 		err := c.sock.read(&c.in)
+		if err == nil {
+			c.stats.bytesReceived += uint64(c.in.n - had)
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

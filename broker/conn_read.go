@@ -106,6 +106,7 @@ func (c *conn) append(frame []byte) {
 	o.mu.Lock()
 	if !o.closed {
 		o.endLocked(append(o.beginLocked(), frame...))
+		o.sent.packets++
 	}
 	o.mu.Unlock()
 }

@@ -45,7 +45,7 @@ type output struct {
 	pend   fifo       // encoded PUBLISH packets that wait for room in window
 
 	answers answers
-	sent    uint64 // PUBLISH packets, not yet in the counters
+	sent    sentStats // not yet in the counters
 }
 
 // size is how many bytes wait.
@@ -123,10 +123,7 @@ func (c *conn) takeLocked() *buffer {
 	o := &c.out
 	b := o.buf
 	o.buf, o.writing, o.taken = nil, true, len(b.b)
-	if o.sent > 0 {
-		c.b.stats.publishSent.Add(o.sent)
-		o.sent = 0
-	}
+	c.b.stats.addSent(&o.sent, len(b.b))
 	return b
 }
 
@@ -179,6 +176,7 @@ func (c *conn) shutdown(code byte) {
 	c.closeLocked()
 	if o.said && c.version == packet.V5 && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
 		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &packet.Disconnect{Code: code}))
+		o.sent.packets++
 	}
 	o.mu.Unlock()
 	_ = c.sock.conn.SetWriteDeadline(time.Now().Add(lastWords))

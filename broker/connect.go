@@ -265,6 +265,7 @@ func (c *conn) attach(ack *packet.Connack) {
 	o.mu.Lock()
 	if !o.closed {
 		o.endLocked(packet.AppendConnack(o.beginLocked(), c.version, ack))
+		o.sent.packets++
 		o.said = true
 	}
 	o.window.max = c.receiveMax
@@ -276,6 +277,8 @@ func (c *conn) attach(ack *packet.Connack) {
 		s.mu.Unlock()
 	}
 	s.conn.Store(c)
+	c.b.stats.connects.Add(1)
+	c.b.stats.enter()
 	if s.consumer != nil {
 		s.consumer.OnReady(s.ready)
 		c.pump()

@@ -95,6 +95,7 @@ func (b *Broker) doDue(now time.Time) {
 		}
 		if expired { // [MQTT-4.1.0-2]
 			b.endLocked(s)
+			b.stats.expiredSessions.Add(1)
 			b.log.Info("session expired", "client", s.id)
 			continue
 		}

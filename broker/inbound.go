@@ -35,6 +35,7 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		return err
 	}
 	c.stats.publishReceived++
+	c.stats.payloadReceived += uint64(len(p.Payload))
 	if c.version == packet.V5 {
 		if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 			return errSubIDSent

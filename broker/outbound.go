@@ -10,10 +10,10 @@ import (
 )
 
 // deliver appends an encoded PUBLISH to the output. It returns true when the
-// caller has to see to a flush. id is where the packet identifier stands. A
-// burst, the retained messages of a new subscription, may exceed the bound of
+// caller has to see to a flush. id is where the packet identifier stands,
+// payload how many bytes of the frame are payload. A burst, the retained messages of a new subscription, may exceed the bound of
 // the output by as much as there can be of them.
-func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) {
+func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flush bool) {
 	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 		c.b.stats.tooLarge.Add(1)
 		return false
@@ -33,7 +33,9 @@ func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) 
 		c.overflow()
 		return false
 	}
-	o.sent++
+	o.sent.packets++
+	o.sent.publishes++
+	o.sent.payload += uint64(payload)
 	switch {
 	case qos == 0:
 		o.endLocked(append(o.beginLocked(), frame...))
@@ -213,7 +215,9 @@ func (c *conn) sendDurable(d *store.Delivery) {
 	}
 	o.mu.Lock()
 	if !o.closed {
-		o.sent++
+		o.sent.packets++
+		o.sent.publishes++
+		o.sent.payload += uint64(len(p.Payload))
 		o.endLocked(packet.AppendPublish(o.beginLocked(), c.version, &p))
 	}
 	o.mu.Unlock()

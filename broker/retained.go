@@ -152,6 +152,9 @@ func (b *Broker) matchRetained(filter string) []*Message {
 			live = append(live, m)
 		}
 	}
+	if reserved(filter) {
+		live = append(live, b.matchSys(filter)...)
+	}
 	return live
 }
 

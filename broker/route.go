@@ -5,12 +5,14 @@ import (
 
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
+	"packetboat/broker/topic"
 )
 
 // router is the scratch memory of one message on its way to its receivers,
 // pooled. The steps of route:
 //
-//  1. find the subscriptions, fold those of one session into one delivery
+//  1. find the subscriptions, fold those of one session into one delivery;
+//     when there are none, those of the unrouted topic
 //  2. sort receivers into durable ones and live ones
 //  3. stage the message for the durable ones, and as retained message
 //  4. append it to the output of the live ones
@@ -23,6 +25,8 @@ type router struct {
 	m    *Message
 
 	matches []match
+	gone    int     // of matches: sessions that ended with their connection just now
+	astray  Message // goes to the unrouted topic instead of m
 	targets []store.Target
 	lives   []live
 	offered []int // matches of attached subscribers that are to get QoS 0
@@ -56,7 +60,7 @@ type live struct {
 // routed is what became of a message.
 type routed struct {
 	receipt store.Receipt
-	matched int  // receivers
+	matched int  // subscribers
 	staged  bool // the store has it
 	err     error
 }
@@ -76,7 +80,7 @@ func (r *router) route(from *session, m *Message) routed {
 	r.from, r.m = from, m
 	r.frames.reset()
 	b.mu.RLock()
-	r.find()
+	matched := r.resolve(m)
 	if r.durable() && !b.store.HasRoom() {
 		var publisher *conn
 		if from != nil {
@@ -85,9 +89,10 @@ func (r *router) route(from *session, m *Message) routed {
 		b.mu.RUnlock()
 		r.waitForRoom(publisher)
 		b.mu.RLock()
-		r.find() // who is there now
+		matched = r.resolve(m) // who is there now
 	}
 	res := r.stage()
+	res.matched = matched
 	// The lock is held until here so that a session that ends is no target
 	// any more.
 	b.mu.RUnlock()
@@ -100,14 +105,30 @@ func (r *router) route(from *session, m *Message) routed {
 	if res.matched == 0 {
 		b.stats.unrouted.Add(1)
 	}
-	r.from, r.m = nil, nil
+	r.from, r.m, r.astray = nil, nil, Message{}
 	clear(r.lives)
 	clear(r.targets)
 	return res
 }
 
-// find finds the receivers and sorts them.
-func (r *router) find() {
+// resolve finds who is to get m and returns how many there are. When nobody
+// wants m, it is the unrouted message that goes on.
+func (r *router) resolve(m *Message) int {
+	r.m = m
+	n := r.find()
+	if n == 0 && r.b.unrouted.takes(m, !r.b.opt.NoRetain) {
+		r.astray = *m
+		r.astray.Retain = false
+		if r.astray.Topic = r.b.unrouted.topic(m.Topic); len(r.astray.Topic) <= topic.MaxLen {
+			r.m = &r.astray
+			r.find()
+		}
+	}
+	return n
+}
+
+// find finds the receivers, sorts them and returns how many there are.
+func (r *router) find() int {
 	r.matches = r.matches[:0]
 	if r.epoch++; r.epoch == 0 {
 		clear(r.stamp)
@@ -115,6 +136,7 @@ func (r *router) find() {
 	}
 	r.b.tree.Match(r.m.Topic, r.add)
 	r.sort()
+	return len(r.matches) - r.gone
 }
 
 // waitForRoom holds this publisher back, and nobody else, while the disk does
@@ -210,7 +232,7 @@ func (r *router) mark(slot int) {
 // sort decides for each receiver how the message reaches it.
 func (r *router) sort() {
 	m := r.m
-	r.targets, r.lives, r.offered, r.queued = r.targets[:0], r.lives[:0], r.offered[:0], r.queued[:0]
+	r.targets, r.lives, r.offered, r.queued, r.gone = r.targets[:0], r.lives[:0], r.offered[:0], r.queued[:0], 0
 	policy := r.b.opt.QueueQoS0
 	for i := range r.matches {
 		x := &r.matches[i]
@@ -230,9 +252,11 @@ func (r *router) sort() {
 		c := s.conn.Load()
 		switch {
 		case s.consumer == nil:
-			if c != nil {
-				r.lives = append(r.lives, live{c, i})
+			if c == nil {
+				r.gone++
+				continue
 			}
+			r.lives = append(r.lives, live{c, i})
 		case x.qos > 0:
 			r.targets = append(r.targets, x.target())
 		case c != nil && !s.consumer.QueuedQoS0():
@@ -250,7 +274,7 @@ func (x *match) target() store.Target {
 // stage gives the message to the store, if anything about it is durable.
 func (r *router) stage() routed {
 	b, m := r.b, r.m
-	res := routed{matched: len(r.matches)}
+	var res routed
 	if m.Retain && !b.opt.NoRetain {
 		return r.stageRetained(res)
 	}
@@ -305,7 +329,7 @@ func (r *router) send(c *conn, qos byte, retain bool, ids []uint32, burst bool) 
 		ids = nil
 	}
 	frame, id := r.frames.get(r.m, c.version, qos, retain, ids)
-	if c.deliver(frame, id, qos, burst) {
+	if c.deliver(frame, id, len(r.m.Payload), qos, burst) {
 		r.dirty = append(r.dirty, c)
 	}
 }

@@ -238,7 +238,9 @@ func (c *conn) detach() {
 		return
 	}
 	b := c.b
-	s.conn.Store(nil)
+	if s.conn.Swap(nil) != nil {
+		b.stats.online.Add(-1)
+	}
 	if s.consumer != nil {
 		s.consumer.OnReady(nil)
 	}

@@ -35,7 +35,7 @@ func (b *Broker) joinLocked(sb *sub, rest string) {
 	if g == nil {
 		g = &group{name: sb.filter, rest: rest}
 		b.groups[sb.filter] = g
-		b.tree.Insert(rest, g.name, &sub{filter: g.name, group: g})
+		b.insertLocked(rest, g.name, &sub{filter: g.name, group: g})
 	}
 	sb.group = g
 	for i, m := range g.members {
@@ -57,6 +57,6 @@ func (b *Broker) leaveLocked(sb *sub) {
 	}
 	if len(g.members) == 0 {
 		delete(b.groups, g.name)
-		b.tree.Remove(g.rest, g.name)
+		b.removeLocked(g.rest, g.name)
 	}
 }

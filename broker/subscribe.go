@@ -66,7 +66,7 @@ func (b *Broker) subscribeLocked(s *session, sb *sub) (old *sub) {
 	if old == nil {
 		s.subCount++
 	}
-	b.tree.Insert(sb.filter, s.origin, sb)
+	b.insertLocked(sb.filter, s.origin, sb)
 	return old
 }
 
@@ -77,7 +77,21 @@ func (b *Broker) removeSubLocked(s *session, sb *sub) {
 		return
 	}
 	s.subCount--
-	b.tree.Remove(sb.filter, s.origin)
+	b.removeLocked(sb.filter, s.origin)
+}
+
+// insertLocked and removeLocked change the tree, and know how many filters are
+// for the broker's own topics.
+func (b *Broker) insertLocked(filter, key string, sb *sub) {
+	if _, replaced := b.tree.Insert(filter, key, sb); !replaced && reserved(filter) {
+		b.sys.wanted.Add(1)
+	}
+}
+
+func (b *Broker) removeLocked(filter, key string) {
+	if _, ok := b.tree.Remove(filter, key); ok && reserved(filter) {
+		b.sys.wanted.Add(-1)
+	}
 }
 
 var errSharedNoLocal = &packet.Error{Code: packet.ProtocolError, Reason: "no local on a shared subscription"}
