@@ -6,7 +6,7 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, shared.go, unrouted.go, attach.go,
+// subscribe.go, retained.go, will.go, willrecord.go, shared.go, unrouted.go, attach.go,
 // answers.go, parked.go, sys.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
@@ -132,16 +132,19 @@ type Broker struct {
 	log   *slog.Logger
 	store *store.Store
 
-	mu       sync.RWMutex // guards the rest of this group
-	tree     topic.Tree[string, *sub]
-	sessions map[string]*session // by client id
-	attached map[string]*Attachment
-	groups   map[string]*group // shared subscriptions, by whole filter
-	lasting  int               // sessions that are durable
-	slots    slots
-	ended    store.Receipt       // of the last session that ended
-	late     map[string]lateWill // by client id
-	due      time.Time           // when housekeeping has to look next; zero = never
+	mu        sync.RWMutex // guards the rest of this group
+	tree      topic.Tree[string, *sub]
+	sessions  map[string]*session // by client id
+	attached  map[string]*Attachment
+	groups    map[string]*group // shared subscriptions, by whole filter
+	lasting   int               // sessions that are durable
+	slots     slots
+	ended     store.Receipt        // of the last session that ended
+	late      map[string]lateWill  // by client id
+	wills     map[string]*lastWill // durable ones, by client id
+	orphans   map[string]*session  // pending wills of sessions that a crash ended, by client id
+	willSaved store.Receipt        // of the last change of a will's record
+	due       time.Time            // when housekeeping has to look next; zero = never
 
 	retained retained
 	sys      sys
@@ -169,6 +172,8 @@ func New(opt Options) (*Broker, error) {
 		attached: make(map[string]*Attachment),
 		groups:   make(map[string]*group),
 		late:     make(map[string]lateWill),
+		wills:    make(map[string]*lastWill),
+		orphans:  make(map[string]*session),
 		wake:     make(chan struct{}, 1),
 		started:  time.Now(),
 	}
@@ -180,6 +185,9 @@ func New(opt Options) (*Broker, error) {
 	b.loadRetained()
 	if err := b.loadSessions(); err != nil {
 		return nil, fmt.Errorf("load sessions: %w", err)
+	}
+	if err := b.loadWills(); err != nil {
+		return nil, fmt.Errorf("load wills: %w", err)
 	}
 	return b, nil
 }
@@ -204,6 +212,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.stampOfflineLocked()
 	for id, l := range b.late {
+		if b.wills[id] != nil && b.wills[id].w == l.w {
+			continue // its record is published from after the next start
+		}
 		b.log.Error("will not published", "client", id, "topic", l.w.Topic, "error", "the queue did not take it until the end")
 	}
 	return nil

@@ -47,6 +47,7 @@ func (c *conn) accept(listener string) error {
 		return err
 	}
 	if err := c.waitFor(receipt, deadline); err != nil {
+		c.will = nil // of a client that was never accepted
 		return err
 	}
 	c.attach(ack)
@@ -182,7 +183,7 @@ func (c *conn) claim(p *packet.Connect, ack *packet.Connack) (store.Receipt, err
 		r, err := c.occupyLocked(s, p, ack)
 		b.mu.Unlock()
 		if will != nil {
-			b.publishWill(willOf, will)
+			b.publishWill(willOf, will, nil)
 		}
 		return r, err
 	}
@@ -228,10 +229,11 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 	}
 	c.session = s
 	delete(b.late, s.id)
+	willSaved := b.keepWillLocked(c, s)
 	if failed { // it may take long; see DESIGN on what a failed store still serves
 		return store.Receipt{}, nil
 	}
-	return s.saved, nil
+	return s.saved.After(willSaved), nil
 }
 
 // waitFor waits for the session's record before CONNACK.

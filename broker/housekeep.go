@@ -104,9 +104,17 @@ func (b *Broker) doDue(now time.Time) {
 		}
 		b.scheduleLocked(s)
 	}
+	for id, s := range b.orphans {
+		if now.Before(s.willDue) {
+			b.scheduleLocked(s)
+			continue
+		}
+		wills = append(wills, late{s, s.will})
+		delete(b.orphans, id)
+	}
 	b.mu.Unlock()
 	for _, l := range wills {
-		b.publishWill(l.s, l.w)
+		b.publishWill(l.s, l.w, nil)
 	}
 }
 

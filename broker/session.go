@@ -250,24 +250,25 @@ func (c *conn) detach() {
 	s.mu.Unlock()
 
 	b.mu.Lock()
-	s.owner = nil
-	var now *packet.Will
-	switch {
-	case c.will == nil:
-	case s.expiry == 0 || c.will.Delay == 0: // [MQTT-3.1.2-8]
-		now = c.will
-	default:
+	if l := b.wills[s.id]; l != nil && c.will == nil { // DISCONNECT discarded it
+		b.dropWillLocked(s.id, l.w)
+	}
+	now := c.will != nil && (s.expiry == 0 || c.will.Delay == 0) // [MQTT-3.1.2-8]
+	if c.will != nil && !now {
 		s.will = c.will
 		s.willDue = time.Now().Add(time.Duration(c.will.Delay) * time.Second)
 	}
+	b.mu.Unlock()
+	if now {
+		b.publishWill(s, c.will, c) // before a takeover can have a record of its own
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.owner = nil
 	if s.expiry == 0 {
 		b.endLocked(s)
 	} else {
 		s.offlineSince, s.stamped = time.Now(), false
 		b.scheduleLocked(s)
-	}
-	b.mu.Unlock()
-	if now != nil {
-		b.publishWill(s, now)
 	}
 }
