@@ -57,7 +57,7 @@ type Options struct {
 	MaxSessionExpiry   time.Duration // 7 days
 	MaxSubscriptions   int           // of a client, 1000
 	MaxTopicLevels     int           // 32
-	TopicAliasMax      int           // accepted of a client, 64; negative: none
+	TopicAliasMax      int           // accepted of a client, and given to one that takes them, 64; negative: none
 	MaxKeepAlive       time.Duration // server keep alive; 0: the client's
 	ConnectTimeout     time.Duration // from accept to CONNACK, 10 s
 	NoRetain           bool          // refuse retained messages

@@ -42,7 +42,10 @@ type output struct {
 	finished chan struct{} // closed when the writer that end waits for is through
 
 	window liveWindow // QoS 1 and 2 of a connection without a durable session
-	pend   fifo       // encoded PUBLISH packets that wait for room in window
+	pend   pend       // ... that wait for room in window
+
+	aliasMax int      // topic aliases that the client takes; constant once attached
+	aliases  *aliases // nil: none given yet
 
 	answers answers
 	sent    sentStats // not yet in the counters

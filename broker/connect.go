@@ -138,6 +138,7 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 			c.receiveMax = min(c.receiveMax, int(p.ReceiveMaximum))
 		}
 		c.maxPacket = int(p.MaxPacketSize)
+		c.out.aliasMax = min(int(p.TopicAliasMax), opt.TopicAliasMax) // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
 		ack.ReceiveMaximum = uint16(min(opt.MaxInflight, 65535))
 		ack.MaxPacketSize = uint32(opt.MaxPacketSize)
 		ack.TopicAliasMax = uint16(opt.TopicAliasMax)

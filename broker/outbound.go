@@ -38,13 +38,14 @@ func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flu
 	o.sent.payload += uint64(payload)
 	switch {
 	case qos == 0:
-		o.endLocked(append(o.beginLocked(), frame...))
-	case o.pend.size() > 0 || !o.window.room():
-		o.pend.push(frame)
+		b, _ := c.appendLocked(o.beginLocked(), frame)
+		o.endLocked(b)
+	case o.pend.len() > 0 || !o.window.room():
+		c.waitLocked(frame)
 		o.mu.Unlock()
 		return false // an acknowledgement moves it on
 	default:
-		o.sendLocked(frame, id, qos)
+		c.sendLocked(frame, id, qos)
 	}
 	flush = !o.marked && !o.writing
 	o.marked = o.marked || flush
@@ -52,11 +53,27 @@ func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flu
 	return flush
 }
 
-// sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier.
-func (o *output) sendLocked(frame []byte, id int, qos byte) {
+// appendLocked appends an encoded PUBLISH to b, with a topic alias in place of
+// its topic if the client knows one.
+func (c *conn) appendLocked(b, frame []byte) (_ []byte, aliased bool) {
+	if c.out.aliasMax > 0 {
+		if n, tell := c.aliasLocked(packet.PublishTopic(frame), len(frame)); n != 0 {
+			return packet.AppendAliased(b, frame, n, tell), true
+		}
+	}
+	return append(b, frame...), false
+}
+
+// sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier, which stands
+// at id of the frame.
+func (c *conn) sendLocked(frame []byte, id int, qos byte) {
+	o := &c.out
 	b := o.beginLocked()
 	at := len(b)
-	b = append(b, frame...)
+	b, aliased := c.appendLocked(b, frame)
+	if aliased {
+		id = packet.PublishID(b[at:])
+	}
 	binary.BigEndian.PutUint16(b[at+id:], o.window.take(qos))
 	o.endLocked(b)
 }
@@ -79,16 +96,6 @@ func (c *conn) overflow() {
 	c.shutdown(packet.QuotaExceeded)
 }
 
-// advance moves what waits in pend into the window.
-func (o *output) advanceLocked() {
-	for o.pend.size() > 0 && o.window.room() {
-		b := o.pend.peek()
-		n := packet.Size(b)
-		o.sendLocked(b[:n], packet.PublishID(b), b[0]>>1&3)
-		o.pend.drop(n)
-	}
-}
-
 // handlePuback takes the acknowledgement of a QoS 1 delivery.
 func (c *conn) handlePuback(a packet.Ack) error { return c.finished(a.ID, (*qos.Window).Puback) }
 
@@ -107,7 +114,7 @@ func (c *conn) finished(id uint16, finish func(*qos.Window, uint16) bool) error 
 	o := &c.out
 	o.mu.Lock()
 	o.window.finish(id)
-	o.advanceLocked()
+	c.advanceLocked()
 	o.mu.Unlock()
 	return nil
 }
@@ -134,7 +141,7 @@ func (c *conn) handlePubrec(a packet.Ack) error {
 	var known bool
 	if failed {
 		o.window.finish(a.ID)
-		o.advanceLocked()
+		c.advanceLocked()
 	} else {
 		known = o.window.release(a.ID)
 	}
@@ -215,6 +222,12 @@ func (c *conn) sendDurable(d *store.Delivery) {
 	}
 	o.mu.Lock()
 	if !o.closed {
+		if o.aliasMax > 0 {
+			var tell bool
+			if p.Alias, tell = c.aliasLocked(p.Topic, packet.PublishSize(c.version, &p)); p.Alias != 0 && !tell {
+				p.Topic = ""
+			}
+		}
 		o.sent.packets++
 		o.sent.publishes++
 		o.sent.payload += uint64(len(p.Payload))
