@@ -6,7 +6,7 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, willrecord.go, shared.go, unrouted.go, attach.go,
+// subscribe.go, retained.go, will.go, willrecord.go, shared.go, handover.go, unrouted.go, attach.go,
 // answers.go, parked.go, sys.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
@@ -137,6 +137,8 @@ type Broker struct {
 	sessions  map[string]*session // by client id
 	attached  map[string]*Attachment
 	groups    map[string]*group // shared subscriptions, by whole filter
+	marks     map[uint32]*group // ... by mark
+	heritage  []string          // consumers of ended sessions, to be handed over
 	lasting   int               // sessions that are durable
 	slots     slots
 	ended     store.Receipt        // of the last session that ended
@@ -154,6 +156,7 @@ type Broker struct {
 	held     held
 	routers  sync.Pool     // *router
 	wake     chan struct{} // one slot: due has changed
+	inherit  chan struct{} // one slot: there is something in heritage
 	stats    counters
 	started  time.Time
 	durable  func(store.Receipt) bool // isDurable, made once
@@ -171,6 +174,8 @@ func New(opt Options) (*Broker, error) {
 		sessions: make(map[string]*session),
 		attached: make(map[string]*Attachment),
 		groups:   make(map[string]*group),
+		marks:    make(map[uint32]*group),
+		inherit:  make(chan struct{}, 1),
 		late:     make(map[string]lateWill),
 		wills:    make(map[string]*lastWill),
 		orphans:  make(map[string]*session),
@@ -189,12 +194,13 @@ func New(opt Options) (*Broker, error) {
 	if err := b.loadWills(); err != nil {
 		return nil, fmt.Errorf("load wills: %w", err)
 	}
+	b.loadHeritage()
 	return b, nil
 }
 
 // Run does what no connection does itself: it flushes what one connection put
-// out for another, has parked publishes tried again, ends sessions, sends
-// delayed wills and publishes $SYS. It
+// out for another, has parked publishes tried again, ends sessions, hands over
+// what they leave, sends delayed wills and publishes $SYS. It
 // has to run while Serve does, and returns when ctx ended and all that it
 // started has.
 func (b *Broker) Run(ctx context.Context) error {
@@ -203,6 +209,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		wg.Go(func() { b.flushers.run(ctx) })
 	}
 	wg.Go(func() { b.nudgeHeld(ctx) })
+	wg.Go(func() { b.runHandover(ctx) })
 	if b.opt.SysInterval > 0 {
 		wg.Go(func() { b.runSys(ctx) })
 	}

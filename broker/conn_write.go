@@ -43,6 +43,7 @@ type output struct {
 
 	window liveWindow // QoS 1 and 2 of a connection without a durable session
 	pend   pend       // ... that wait for room in window
+	shares shares     // ... that came by shared subscriptions and are in flight
 
 	aliasMax int      // topic aliases that the client takes; constant once attached
 	aliases  *aliases // nil: none given yet

@@ -9,11 +9,23 @@ import (
 	"packetboat/broker/store"
 )
 
+// delivery is an encoded PUBLISH for a live receiver.
+type delivery struct {
+	frame   []byte
+	id      int // where the packet identifier stands
+	payload int // so many bytes of it are payload
+	qos     byte
+	group   *group // the shared subscription it came by, or nil
+
+	// burst: it is one of the retained messages of a new subscription, which may
+	// exceed the bound of the output by as much as there can be of them.
+	burst bool
+}
+
 // deliver appends an encoded PUBLISH to the output. It returns true when the
-// caller has to see to a flush. id is where the packet identifier stands,
-// payload how many bytes of the frame are payload. A burst, the retained messages of a new subscription, may exceed the bound of
-// the output by as much as there can be of them.
-func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flush bool) {
+// caller has to see to a flush.
+func (c *conn) deliver(d *delivery) (flush bool) {
+	frame := d.frame
 	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 		c.b.stats.tooLarge.Add(1)
 		return false
@@ -25,7 +37,7 @@ func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flu
 		return false
 	}
 	limit := c.b.opt.MaxOutput
-	if burst {
+	if d.burst {
 		limit += 2 * int(c.b.opt.MaxRetainedSize)
 	}
 	if o.sizeLocked()+len(frame) > limit {
@@ -35,17 +47,17 @@ func (c *conn) deliver(frame []byte, id, payload int, qos byte, burst bool) (flu
 	}
 	o.sent.packets++
 	o.sent.publishes++
-	o.sent.payload += uint64(payload)
+	o.sent.payload += uint64(d.payload)
 	switch {
-	case qos == 0:
+	case d.qos == 0:
 		b, _ := c.appendLocked(o.beginLocked(), frame)
 		o.endLocked(b)
 	case o.pend.len() > 0 || !o.window.room():
-		c.waitLocked(frame)
+		c.waitLocked(frame, d.group)
 		o.mu.Unlock()
 		return false // an acknowledgement moves it on
 	default:
-		c.sendLocked(frame, id, qos)
+		c.sendLocked(frame, d.id, d.qos, d.group)
 	}
 	flush = !o.marked && !o.writing
 	o.marked = o.marked || flush
@@ -66,7 +78,7 @@ func (c *conn) appendLocked(b, frame []byte) (_ []byte, aliased bool) {
 
 // sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier, which stands
 // at id of the frame.
-func (c *conn) sendLocked(frame []byte, id int, qos byte) {
+func (c *conn) sendLocked(frame []byte, id int, qos byte, g *group) {
 	o := &c.out
 	b := o.beginLocked()
 	at := len(b)
@@ -74,8 +86,12 @@ func (c *conn) sendLocked(frame []byte, id int, qos byte) {
 	if aliased {
 		id = packet.PublishID(b[at:])
 	}
-	binary.BigEndian.PutUint16(b[at+id:], o.window.take(qos))
+	number := o.window.take(qos)
+	binary.BigEndian.PutUint16(b[at+id:], number)
 	o.endLocked(b)
+	if g != nil && qos == 1 {
+		o.shares.keep(number, g, frame)
+	}
 }
 
 // overflow is the policy of a full output.
@@ -114,6 +130,7 @@ func (c *conn) finished(id uint16, finish func(*qos.Window, uint16) bool) error 
 	o := &c.out
 	o.mu.Lock()
 	o.window.finish(id)
+	o.shares.drop(id)
 	c.advanceLocked()
 	o.mu.Unlock()
 	return nil
@@ -209,7 +226,8 @@ func (c *conn) sendDurable(d *store.Delivery) {
 		Dup: d.Dup && d.QoS > 0, QoS: d.QoS, Retain: d.Retain, Topic: d.Topic, ID: d.ID, Payload: d.Payload,
 	}
 	if c.version == packet.V5 {
-		p.Props, p.SubscriptionIDs = d.Props, d.SubscriptionIDs
+		p.Props = d.Props
+		p.SubscriptionIDs, _ = cutMark(d.SubscriptionIDs)
 	}
 	if d.HasExpiry && c.version == packet.V5 { // [MQTT-3.3.2-6]
 		p.HasExpiry = true

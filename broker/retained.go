@@ -189,7 +189,7 @@ func (c *conn) sendRetained(sb *sub) {
 		out := b.withRemaining(*m)
 		r.frames.reset()
 		r.m = &out
-		r.send(c, granted, true, ids, true)
+		r.send(c, &match{qos: granted, retain: true, ids: ids}, true)
 	}
 	r.m = nil
 	if refused > 0 {

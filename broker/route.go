@@ -45,6 +45,8 @@ type router struct {
 // match is one receiver of the message.
 type match struct {
 	s      *session
+	sub    *sub
+	group  *group // by which it was chosen
 	att    *Attachment
 	rule   int // of the attachment
 	qos    byte
@@ -169,8 +171,8 @@ func (r *router) unheard() bool {
 func (r *router) collect(s *sub) {
 	switch {
 	case s.group != nil:
-		if s = s.group.pick(); s != nil {
-			r.put(s)
+		if m := s.group.pick(); m != nil {
+			r.put(m, s.group)
 		}
 	case s.att != nil:
 		if s.att.name == r.m.Origin { // loop guard
@@ -180,11 +182,11 @@ func (r *router) collect(s *sub) {
 			r.matches[at].rule = min(r.matches[at].rule, s.rule) // the first rule carries
 			return
 		}
-		r.put(s)
+		r.put(s, nil)
 		r.mark(s.att.slot)
 	case s.noLocal && s.s == r.from: // [MQTT-3.8.3-3]
 	case s.s.subCount == 1:
-		r.put(s)
+		r.put(s, nil)
 	default:
 		// Overlapping subscriptions: one copy, at the highest QoS, with all
 		// identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-4].
@@ -197,19 +199,19 @@ func (r *router) collect(s *sub) {
 			}
 			return
 		}
-		r.put(s)
+		r.put(s, nil)
 		r.mark(s.s.slot)
 	}
 }
 
-func (r *router) put(s *sub) {
+func (r *router) put(s *sub, g *group) {
 	if len(r.matches) < cap(r.matches) {
 		r.matches = r.matches[:len(r.matches)+1]
 	} else {
 		r.matches = append(r.matches, match{})
 	}
 	m := &r.matches[len(r.matches)-1]
-	*m = match{s: s.s, att: s.att, rule: s.rule, qos: s.qos, retain: s.asPublished, ids: m.ids[:0]}
+	*m = match{s: s.s, sub: s, group: g, att: s.att, rule: s.rule, qos: s.qos, retain: s.asPublished, ids: m.ids[:0]}
 	if s.id != 0 {
 		m.ids = append(m.ids, s.id)
 	}
@@ -268,6 +270,9 @@ func (r *router) sort() {
 }
 
 func (x *match) target() store.Target {
+	if x.group != nil {
+		x.ids = append(x.ids, x.group.mark)
+	}
 	return store.Target{Consumer: x.s.consumer, QoS: x.qos, KeepRetain: x.retain, SubscriptionIDs: x.ids}
 }
 
@@ -291,7 +296,7 @@ func (r *router) deliver() {
 	for i := range r.lives {
 		l := &r.lives[i]
 		x := &r.matches[l.at]
-		r.send(l.c, x.qos, x.retain, x.ids, false)
+		r.send(l.c, x, false)
 	}
 	policy := r.b.opt.QueueQoS0
 	for _, i := range r.offered {
@@ -323,13 +328,14 @@ func (r *router) queueQoS0() {
 }
 
 // send appends the message to the output of one connection; burst as in
-// conn.deliver.
-func (r *router) send(c *conn, qos byte, retain bool, ids []uint32, burst bool) {
+// delivery.
+func (r *router) send(c *conn, x *match, burst bool) {
+	ids := x.ids
 	if c.version != packet.V5 {
 		ids = nil
 	}
-	frame, id := r.frames.get(r.m, c.version, qos, retain, ids)
-	if c.deliver(frame, id, len(r.m.Payload), qos, burst) {
+	frame, id := r.frames.get(r.m, c.version, x.qos, x.retain, ids)
+	if c.deliver(&delivery{frame: frame, id: id, payload: len(r.m.Payload), qos: x.qos, group: x.group, burst: burst}) {
 		r.dirty = append(r.dirty, c)
 	}
 }

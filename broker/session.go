@@ -38,6 +38,7 @@ type session struct {
 	saved     store.Receipt // of the last change of its records, also by a former connection: answers about them wait for it
 	subs      map[string]*sub
 	subCount  int             // len(subs) without the shared ones, for the router
+	shares    bool            // is or was a member of a shared subscription
 	consumer  *store.Consumer // constant while connected; nil = not durable
 
 	offlineSince time.Time
@@ -202,7 +203,11 @@ func (b *Broker) endLocked(s *session) {
 		b.lasting--
 		s.consumer.OnReady(nil)
 		r = r.After(b.store.Delete(sessionKey(s.id)))
-		r = r.After(b.store.Remove(s.origin))
+		if b.leavesLocked(s) {
+			r = r.After(b.bequeathLocked(s))
+		} else {
+			r = r.After(b.store.Remove(s.origin))
+		}
 	}
 	b.ended = b.ended.After(r)
 }
@@ -263,12 +268,15 @@ func (c *conn) detach() {
 		b.publishWill(s, c.will, c) // before a takeover can have a record of its own
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	s.owner = nil
 	if s.expiry == 0 {
 		b.endLocked(s)
 	} else {
 		s.offlineSince, s.stamped = time.Now(), false
 		b.scheduleLocked(s)
+	}
+	b.mu.Unlock()
+	if s.shares && s.consumer == nil {
+		c.handOverLive()
 	}
 }
