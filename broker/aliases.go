@@ -21,8 +21,26 @@ type aliases struct {
 	places  []aliasPlace // by number - 1
 	numbers map[string]uint16
 	hand    int
-	once    [aliasMemory]uint32 // topics that came once, as far as no other one came since, by hash
+	once    [aliasMemory]seenOnce // by hash
 	seed    maphash.Seed
+}
+
+// seenOnce remembers the last topics of one hash that have no alias.
+type seenOnce struct {
+	prints [4]uint32
+	next   uint8
+}
+
+// before reports whether print is there, and adds it if not.
+func (s *seenOnce) before(print uint32) bool {
+	for _, p := range s.prints {
+		if p == print {
+			return true
+		}
+	}
+	s.prints[s.next%4] = print
+	s.next++
+	return false
 }
 
 type aliasPlace struct {
@@ -31,7 +49,7 @@ type aliasPlace struct {
 }
 
 const (
-	aliasMemory = 256
+	aliasMemory = 64
 	// aliasCost is what an alias adds to a PUBLISH. A topic of that length is not
 	// worth one.
 	aliasCost = 3
@@ -55,12 +73,7 @@ func (a *aliases) of(name string, may bool) (number uint16, tell bool) {
 		return n, false
 	}
 	h := maphash.String(a.seed, name)
-	mark := &a.once[h%aliasMemory]
-	if print := uint32(h>>32) | 1; *mark != print {
-		*mark = print
-		return 0, false
-	}
-	if !may {
+	if !a.once[h%aliasMemory].before(uint32(h>>32)|1) || !may {
 		return 0, false
 	}
 	at := a.hand

@@ -127,12 +127,12 @@ func TestTopicAliasesOfTheServer(t *testing.T) {
 			}
 		}},
 		{"MQTT-3.1.2-24 an alias does not make a packet too large", Options{}, func(t *testing.T, r *rig) {
-			size := packet.PublishSize(packet.V5, &packet.Publish{Topic: "long/enough", Payload: []byte("x")})
+			size := packet.PublishSize(packet.V5, &packet.Publish{Topic: "long/enough", Payload: make([]byte, 40)})
 			s := r.connect(packet.V5, "s", takesAliases(10), func(p *packet.Connect) { p.MaxPacketSize = uint32(size) })
 			s.subscribe(filter("#", 0))
 			p := r.connect(packet.V311, "p")
 			for range 4 {
-				p.publishAll(pub("long/enough", 0, 0, "x"))
+				p.publishAll(packet.Publish{Topic: "long/enough", Payload: make([]byte, 40)})
 				if m := s.wantPublish(); m.Topic == "" || m.Alias != 0 {
 					t.Errorf("%+v", m)
 				}

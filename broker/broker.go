@@ -267,13 +267,32 @@ func (b *Broker) checkTopic(name string) error {
 // reserved topics are the broker's own.
 func reserved(name string) bool { return strings.HasPrefix(name, "$SYS/") || name == "$SYS" }
 
-// codeOf is the reason code for a publisher whose message the store refused.
-func codeOf(err error) byte {
+// codeOf is the reason code for a publisher whose message the store refused,
+// and the reason in words.
+func codeOf(err error) (code byte, why string) {
 	switch {
-	case err == nil:
-		return packet.Success
-	case errors.Is(err, store.ErrFull), errors.Is(err, errRetainedFull):
-		return packet.QuotaExceeded
+	case errors.Is(err, store.ErrFull):
+		return packet.QuotaExceeded, store.ErrFull.Error()
+	case errors.Is(err, errRetainedFull):
+		return packet.QuotaExceeded, errRetainedFull.Error()
+	case errors.Is(err, store.ErrFailed):
+		return packet.ImplementationSpecificError, store.ErrFailed.Error()
 	}
-	return packet.ImplementationSpecificError
+	return packet.ImplementationSpecificError, ""
+}
+
+// Kick ends the connection of a client, an MQTT 5.0 one with 0x98,
+// Administrative action; its session stays. It reports whether there was one.
+func (b *Broker) Kick(clientID string) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	s := b.sessions[clientID]
+	if s == nil {
+		return false
+	}
+	c := s.conn.Load()
+	if c != nil {
+		c.shutdown(packet.AdministrativeAction)
+	}
+	return c != nil
 }

@@ -46,9 +46,10 @@ type conn struct {
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
-	maxPacket  int // of the client; 0 = no limit
-	receiveMax int // of the client
-	onDurable  func()
+	maxPacket     int  // of the client; 0 = no limit
+	receiveMax    int  // of the client
+	noProblemInfo bool // the client wants no reason strings but in CONNACK and DISCONNECT
+	onDurable     func()
 
 	out    output
 	code   byte          // of the shutdown, constant once stop is closed
@@ -94,11 +95,11 @@ func (c *conn) serve(listener string) {
 	}
 	c.releaseRouter()
 	c.dropParked()
-	code := packet.Success // of a connection that is gone nobody is told anything
+	code, reason := packet.Success, "" // of a connection that is gone nobody is told anything
 	if bad := (*packet.Error)(nil); errors.As(err, &bad) {
-		code = bad.Code
+		code, reason = bad.Code, bad.Reason
 	}
-	c.shutdown(code)
+	_ = c.shutdownFor(code, reason)
 	c.detach()
 	c.end()
 	c.in.release()

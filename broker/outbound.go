@@ -100,16 +100,17 @@ func (c *conn) overflow() {
 		c.b.stats.droppedQoS0.Add(1)
 		return
 	}
-	c.b.stats.cut.Add(1)
-	c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
 	o := &c.out
 	o.mu.Lock()
-	if o.buf != nil {
+	if o.buf != nil && !o.closed {
 		o.buf.b = o.buf.b[:0] // too slow to hear it all
 		o.trimLocked()
 	}
 	o.mu.Unlock()
-	c.shutdown(packet.QuotaExceeded)
+	if c.shutdownFor(packet.QuotaExceeded, "too slow for its subscriptions") {
+		c.b.stats.cut.Add(1)
+		c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
+	}
 }
 
 // handlePuback takes the acknowledgement of a QoS 1 delivery.

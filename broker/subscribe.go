@@ -119,6 +119,10 @@ func (c *conn) handleSubscribe(body []byte) error {
 		}
 		sb := newSub(f, p.SubscriptionID)
 		code, wrote := b.grantLocked(s, sb)
+		if code >= packet.UnspecifiedError && c.version == packet.V31 {
+			b.mu.Unlock()
+			return &packet.Error{Code: code, Reason: "subscription refused, which MQTT 3.1 has no words for"}
+		}
 		if code < packet.UnspecifiedError {
 			old := s.subs[f.Filter]
 			b.subscribeLocked(s, sb)
@@ -133,7 +137,9 @@ func (c *conn) handleSubscribe(body []byte) error {
 	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.SUBACK, &ack)
-	c.answerFrame(r, c.frame)
+	if err := c.answerFrame(r, c.frame); err != nil {
+		return err
+	}
 	for _, sb := range fresh {
 		c.sendRetained(sb)
 	}
@@ -194,6 +200,5 @@ func (c *conn) handleUnsubscribe(body []byte) error {
 	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.UNSUBACK, &ack)
-	c.answerFrame(r, c.frame)
-	return nil
+	return c.answerFrame(r, c.frame)
 }

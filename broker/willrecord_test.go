@@ -205,7 +205,7 @@ func TestAChangedWillIsHeldInMemoryWhileTheDiskHasFailed(t *testing.T) {
 		s.subscribe(filter("will", 0))
 		time.Sleep(6 * time.Second)
 		s.wantMessage("will", "gone", 0) // live-only: it is published all the same
-		w = r.connect(packet.V5, "w", persistent, func(p *packet.Connect) {
+		r.connect(packet.V5, "w", persistent, func(p *packet.Connect) {
 			p.Will = &packet.Will{Topic: "will", Payload: []byte("later"), QoS: 1}
 		})
 		r.breakDisk(false)
