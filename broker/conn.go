@@ -59,7 +59,10 @@ type conn struct {
 	work   atomic.Uint32
 	nudged atomic.Bool // look at what is parked
 
-	flushed atomic.Int64 // when others last had something to flush, since Broker.started
+	flushed   atomic.Int64 // when others last had something to flush, since Broker.started
+	left      atomic.Int32 // rounds whose output was left to a flusher, and is not written yet
+	aloneLeft atomic.Int32 // flushes that the readers do themselves; see alone
+	streak    atomic.Int32 // times that a flusher has found nothing gathered
 }
 
 func (b *Broker) newConn(nc net.Conn) *conn {

@@ -348,6 +348,11 @@ const (
 	// flusher: so many readers then have something for that connection that it
 	// pays to gather it.
 	flushPause = 100 * time.Microsecond
+	// aloneFor is how many writes the readers do themselves all the same after
+	// a flusher has found nothing gathered aloneAfter times: one publisher that
+	// waits for each answer is as fast as that.
+	aloneFor   = 128
+	aloneAfter = 64
 )
 
 // flush sees to it that what was delivered is written.
@@ -358,14 +363,41 @@ func (r *router) flush() {
 	inline := len(r.dirty) <= inlineFlush
 	now := time.Since(r.b.started)
 	for i, c := range r.dirty {
-		if inline && now-time.Duration(c.flushed.Swap(int64(now))) > flushPause {
+		if inline && (now-time.Duration(c.flushed.Swap(int64(now))) > flushPause || c.alone()) {
 			c.flush()
 		} else {
+			c.left.Add(1)
 			r.b.flushers.push(c, workFlush)
 		}
 		r.dirty[i] = nil
 	}
 	r.dirty = r.dirty[:0]
+}
+
+// alone reports whether a reader had better write itself for c, and counts that.
+func (c *conn) alone() bool {
+	for {
+		n := c.aloneLeft.Load()
+		if n <= 0 {
+			return false
+		}
+		if c.aloneLeft.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+}
+
+// gathered tells how many rounds had left their output for c to the flusher
+// that is about to write it.
+func (c *conn) gathered() {
+	switch n := c.left.Swap(0); {
+	case n == 1:
+		if c.streak.Add(1) >= aloneAfter {
+			c.aloneLeft.Store(aloneFor)
+		}
+	case n > 1:
+		c.streak.Store(0)
+	}
 }
 
 // frames holds the encodings of one message, each made once for all receivers
