@@ -35,6 +35,7 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		return err
 	}
 	c.stats.publishReceived++
+	c.stats.payloadReceived += uint64(len(p.Payload))
 	if c.version == packet.V5 {
 		if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 			return errSubIDSent
@@ -52,7 +53,7 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		p.Retain = false
 	}
 	if p.QoS == 0 {
-		if c.topicCode(p.Topic) == packet.Success {
+		if code, _ := c.topicCode(p.Topic); code == packet.Success {
 			c.route(p, false)
 		}
 		return nil
@@ -92,9 +93,9 @@ func (c *conn) takeIn(p *packet.Publish) error {
 
 // publishOnce routes a QoS 1 or 2 publish and answers it.
 func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
-	if code := c.topicCode(p.Topic); code != packet.Success {
+	if code, why := c.topicCode(p.Topic); code != packet.Success {
 		if c.version == packet.V5 {
-			c.answer(store.Receipt{}, answer, p.ID, code)
+			c.answerRefused(answer, p.ID, code, why)
 			return nil
 		}
 		// MQTT 3.1.1 cannot refuse: acknowledged and not delivered [MQTT-3.3.5-2].
@@ -136,7 +137,8 @@ func (c *conn) refusePublish(p *packet.Publish, answer byte, err error) error {
 		return errNoRoom
 	}
 	c.stats.refused++
-	c.answer(store.Receipt{}, answer, p.ID, codeOf(err)) // [MQTT-4.3.3-9]
+	code, why := codeOf(err)
+	c.answerRefused(answer, p.ID, code, why) // [MQTT-4.3.3-9]
 	return nil
 }
 
@@ -231,14 +233,14 @@ func (c *conn) resolveAlias(p *packet.Publish) error {
 }
 
 // topicCode decides about a topic whose form is right already.
-func (c *conn) topicCode(name string) byte {
+func (c *conn) topicCode(name string) (code byte, why string) {
 	switch {
 	case name[0] == '$' && reserved(name):
-		return packet.NotAuthorized
+		return packet.NotAuthorized, "the topic is the broker's own"
 	case topic.Levels(name) > c.b.opt.MaxTopicLevels:
-		return packet.TopicNameInvalid
+		return packet.TopicNameInvalid, "too many topic levels"
 	}
-	return packet.Success
+	return packet.Success, ""
 }
 
 // route hands the publish to the router. remember: the store has to know the

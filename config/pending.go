@@ -24,9 +24,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
-	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
-	{"broker.unrouted", off(`""`)},
-
 	{"listener[].address", without(start{"systemd:", "systemd:", "give host:port or unix:PATH"})},
 	{"listener[].transport", only(`"tcp"`)},
 	{"listener[].tls", absent()},
