@@ -187,7 +187,7 @@ func TestADisconnectByTheServerIsExplained(t *testing.T) {
 		packet.ServerShuttingDown: "server shutting down (0x8B): bye",
 	} {
 		t.Run(want, func(t *testing.T) {
-			r := newRig(t, nil)
+			r := newRig(t, unhurried)
 			r.start()
 			r.run()
 			r.awaitState(Online)
@@ -205,7 +205,7 @@ func TestADisconnectByTheServerIsExplained(t *testing.T) {
 }
 
 func TestWhatPahoCannotReadIsReported(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, unhurried)
 	r.start()
 	r.run()
 	r.awaitState(Online)

@@ -40,6 +40,12 @@ type rig struct {
 	storeDone, bridgeDone chan error
 }
 
+// unhurried makes the pause after a lost connection so long that it is seen also
+// on a machine that is busy.
+func unhurried(c *config.Bridge) {
+	c.Backoff = config.Backoff{Min: time.Second, Max: time.Second, Stable: time.Minute}
+}
+
 // newRig makes a rig with the usual configuration; nothing runs yet.
 func newRig(t testing.TB, change func(*config.Bridge)) *rig {
 	r := &rig{t: t, disk: simdisk.New(), cloud: newCloud(), faults: newFaults(), log: &logBuffer{}}

@@ -34,31 +34,65 @@ func (c *conn) answer(r store.Receipt, typ byte, id uint16, code byte) {
 	}
 	if o.answers.Len() == 0 && c.isDurable(r) {
 		o.endLocked(packet.AppendAck(o.beginLocked(), c.version, typ, id, code))
+		o.sent.packets++
 		return
 	}
-	x := qos.Answer{Type: typ, ID: id, Code: code}
-	o.answers.Push(r, x)
+	c.pushLocked(r, qos.Answer{Type: typ, ID: id, Code: code})
+}
+
+func (c *conn) pushLocked(r store.Receipt, x qos.Answer) {
+	a := &c.out.answers
+	a.Push(r, x)
 	if endsPublish(&x) {
-		o.answers.acks++
+		a.acks++
 	}
 	c.armLocked()
 }
 
-// answerFrame is answer for an encoded packet, which is copied when it waits.
-func (c *conn) answerFrame(r store.Receipt, frame []byte) {
+// answerRefused refuses a publish of an MQTT 5.0 client in its turn, and says why
+// if the client wants to know [MQTT-3.1.2-29] and takes so large a packet
+// [MQTT-3.4.2-2] [MQTT-3.5.2-2].
+func (c *conn) answerRefused(typ byte, id uint16, code byte, why string) {
+	if c.noProblemInfo || c.maxPacket > 0 && len(why)+headroom > c.maxPacket {
+		c.answer(store.Receipt{}, typ, id, code)
+		return
+	}
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return
 	}
+	if o.answers.Len() == 0 {
+		o.endLocked(packet.AppendAckReason(o.beginLocked(), typ, id, code, why))
+		o.sent.packets++
+		return
+	}
+	c.pushLocked(store.Receipt{}, qos.Answer{Type: typ, ID: id, Code: code, Raw: packet.AppendAckReason(nil, typ, id, code, why)})
+}
+
+// answerFrame is answer for an encoded packet, which is copied when it waits.
+func (c *conn) answerFrame(r store.Receipt, frame []byte) error {
+	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24]
+		return errAnswerTooLarge
+	}
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil
+	}
 	if o.answers.Len() == 0 && c.isDurable(r) {
 		o.endLocked(append(o.beginLocked(), frame...))
-		return
+		o.sent.packets++
+		return nil
 	}
 	o.answers.Push(r, qos.Answer{Raw: append([]byte(nil), frame...)})
 	c.armLocked()
+	return nil
 }
+
+var errAnswerTooLarge = &packet.Error{Code: packet.PacketTooLarge, Reason: "the answer is larger than the client takes"}
 
 func (b *Broker) isDurable(r store.Receipt) bool { return r.IsZero() || b.store.IsDurable(r) }
 
@@ -94,6 +128,7 @@ func (c *conn) releaseAnswers() {
 			if endsPublish(&x) {
 				a.acks--
 			}
+			o.sent.packets++
 			if x.Raw != nil {
 				b = append(b, x.Raw...)
 			} else {

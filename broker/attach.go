@@ -79,7 +79,7 @@ func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) 
 	b.attached[name] = a
 	a.slot = b.slots.take()
 	for i := range a.subs {
-		b.tree.Insert(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
+		b.insertLocked(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
 	}
 	if err := a.sendRetained(); err != nil {
 		b.log.Warn("retained messages are left for the next start", "error", err)
@@ -121,7 +121,7 @@ func (a *Attachment) Close() {
 	}
 	delete(b.attached, a.name)
 	for i := range a.subs {
-		b.tree.Remove(a.subs[i].Filter, a.key(i))
+		b.removeLocked(a.subs[i].Filter, a.key(i))
 	}
 	b.slots.give(a.slot)
 }

@@ -6,8 +6,8 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, shared.go, attach.go, answers.go, parked.go,
-// pace.go.
+// subscribe.go, retained.go, will.go, willrecord.go, shared.go, handover.go, unrouted.go, attach.go,
+// answers.go, parked.go, pace.go, sys.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
@@ -57,7 +57,7 @@ type Options struct {
 	MaxSessionExpiry   time.Duration // 7 days
 	MaxSubscriptions   int           // of a client, 1000
 	MaxTopicLevels     int           // 32
-	TopicAliasMax      int           // accepted of a client, 64; negative: none
+	TopicAliasMax      int           // accepted of a client, and given to one that takes them, 64; negative: none
 	MaxKeepAlive       time.Duration // server keep alive; 0: the client's
 	ConnectTimeout     time.Duration // from accept to CONNACK, 10 s
 	NoRetain           bool          // refuse retained messages
@@ -67,8 +67,13 @@ type Options struct {
 	BytesPerSecond     int64         // of them, the same
 	MaxOutput          int           // bytes that may wait for one connection, 4 MiB
 	SysInterval        time.Duration // of $SYS; 0: no $SYS
-	QueueQoS0          QueueQoS0
-	Version            string // for $SYS/broker/version
+
+	// Unrouted appends where a message goes whose topic nobody subscribes to;
+	// nil: nowhere.
+	Unrouted func(dst []byte, topic string) []byte
+
+	QueueQoS0 QueueQoS0
+	Version   string // for $SYS/broker/version
 }
 
 // QueueQoS0 says which durable subscribers get QoS 0 messages queued while
@@ -130,23 +135,31 @@ type Broker struct {
 	log   *slog.Logger
 	store *store.Store
 
-	mu       sync.RWMutex // guards the rest of this group
-	tree     topic.Tree[string, *sub]
-	sessions map[string]*session // by client id
-	attached map[string]*Attachment
-	groups   map[string]*group // shared subscriptions, by whole filter
-	lasting  int               // sessions that are durable
-	slots    slots
-	ended    store.Receipt       // of the last session that ended
-	late     map[string]lateWill // by client id
-	due      time.Time           // when housekeeping has to look next; zero = never
+	mu        sync.RWMutex // guards the rest of this group
+	tree      topic.Tree[string, *sub]
+	sessions  map[string]*session // by client id
+	attached  map[string]*Attachment
+	groups    map[string]*group // shared subscriptions, by whole filter
+	marks     map[uint32]*group // ... by mark
+	heritage  []string          // consumers of ended sessions, to be handed over
+	lasting   int               // sessions that are durable
+	slots     slots
+	ended     store.Receipt        // of the last session that ended
+	late      map[string]lateWill  // by client id
+	wills     map[string]*lastWill // durable ones, by client id
+	orphans   map[string]*session  // pending wills of sessions that a crash ended, by client id
+	willSaved store.Receipt        // of the last change of a will's record
+	due       time.Time            // when housekeeping has to look next; zero = never
 
 	retained retained
+	sys      sys
+	unrouted unrouted
 	ends     quiet // log lines about connections that ended badly
 	flushers flushers
 	held     held
 	routers  sync.Pool     // *router
 	wake     chan struct{} // one slot: due has changed
+	inherit  chan struct{} // one slot: there is something in heritage
 	stats    counters
 	started  time.Time
 	durable  func(store.Receipt) bool // isDurable, made once
@@ -164,24 +177,33 @@ func New(opt Options) (*Broker, error) {
 		sessions: make(map[string]*session),
 		attached: make(map[string]*Attachment),
 		groups:   make(map[string]*group),
+		marks:    make(map[uint32]*group),
+		inherit:  make(chan struct{}, 1),
 		late:     make(map[string]lateWill),
+		wills:    make(map[string]*lastWill),
+		orphans:  make(map[string]*session),
 		wake:     make(chan struct{}, 1),
 		started:  time.Now(),
 	}
 	b.routers.New = func() any { return newRouter(b) }
 	b.durable = b.isDurable
+	b.unrouted.init(opt.Unrouted)
 	b.flushers.init()
 	b.held.init()
 	b.loadRetained()
 	if err := b.loadSessions(); err != nil {
 		return nil, fmt.Errorf("load sessions: %w", err)
 	}
+	if err := b.loadWills(); err != nil {
+		return nil, fmt.Errorf("load wills: %w", err)
+	}
+	b.loadHeritage()
 	return b, nil
 }
 
 // Run does what no connection does itself: it flushes what one connection put
-// out for another, has parked publishes tried again, ends sessions, sends
-// delayed wills and publishes $SYS. It
+// out for another, has parked publishes tried again, ends sessions, hands over
+// what they leave, sends delayed wills and publishes $SYS. It
 // has to run while Serve does, and returns when ctx ended and all that it
 // started has.
 func (b *Broker) Run(ctx context.Context) error {
@@ -190,8 +212,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		wg.Go(func() { b.flushers.run(ctx) })
 	}
 	wg.Go(func() { b.nudgeHeld(ctx) })
+	wg.Go(func() { b.runHandover(ctx) })
 	if b.opt.SysInterval > 0 {
-		wg.Go(func() { b.publishSys(ctx) })
+		wg.Go(func() { b.runSys(ctx) })
 	}
 	b.housekeep(ctx)
 	wg.Wait()
@@ -199,6 +222,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.stampOfflineLocked()
 	for id, l := range b.late {
+		if b.wills[id] != nil && b.wills[id].w == l.w {
+			continue // its record is published from after the next start
+		}
 		b.log.Error("will not published", "client", id, "topic", l.w.Topic, "error", "the queue did not take it until the end")
 	}
 	return nil
@@ -215,6 +241,9 @@ func (b *Broker) Run(ctx context.Context) error {
 func (b *Broker) Publish(m *Message) (store.Receipt, error) {
 	if err := b.checkTopic(m.Topic); err != nil {
 		return store.Receipt{}, err
+	}
+	if reserved(m.Topic) {
+		return store.Receipt{}, fmt.Errorf("publish to %q: %w: the broker's own", m.Topic, ErrTopic)
 	}
 	if m.PacketID != 0 {
 		if r, held := b.store.Received(m.Origin, m.PacketID); held {
@@ -241,13 +270,32 @@ func (b *Broker) checkTopic(name string) error {
 // reserved topics are the broker's own.
 func reserved(name string) bool { return strings.HasPrefix(name, "$SYS/") || name == "$SYS" }
 
-// codeOf is the reason code for a publisher whose message the store refused.
-func codeOf(err error) byte {
+// codeOf is the reason code for a publisher whose message the store refused,
+// and the reason in words.
+func codeOf(err error) (code byte, why string) {
 	switch {
-	case err == nil:
-		return packet.Success
-	case errors.Is(err, store.ErrFull), errors.Is(err, errRetainedFull):
-		return packet.QuotaExceeded
+	case errors.Is(err, store.ErrFull):
+		return packet.QuotaExceeded, store.ErrFull.Error()
+	case errors.Is(err, errRetainedFull):
+		return packet.QuotaExceeded, errRetainedFull.Error()
+	case errors.Is(err, store.ErrFailed):
+		return packet.ImplementationSpecificError, store.ErrFailed.Error()
 	}
-	return packet.ImplementationSpecificError
+	return packet.ImplementationSpecificError, ""
+}
+
+// Kick ends the connection of a client, an MQTT 5.0 one with 0x98,
+// Administrative action; its session stays. It reports whether there was one.
+func (b *Broker) Kick(clientID string) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	s := b.sessions[clientID]
+	if s == nil {
+		return false
+	}
+	c := s.conn.Load()
+	if c != nil {
+		c.shutdown(packet.AdministrativeAction)
+	}
+	return c != nil
 }

@@ -42,14 +42,16 @@ type conn struct {
 	router    *router
 	parked    parked
 	pace      *pace // nil: no limit
+	quota     quota // of the client
 	pumpDue   bool  // acknowledgements have made room in the durable window
 	goodbye   bool  // DISCONNECT came
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
-	maxPacket  int // of the client; 0 = no limit
-	receiveMax int // of the client
-	onDurable  func()
+	maxPacket     int  // of the client; 0 = no limit
+	receiveMax    int  // of the client
+	noProblemInfo bool // the client wants no reason strings but in CONNACK and DISCONNECT
+	onDurable     func()
 
 	out    output
 	code   byte          // of the shutdown, constant once stop is closed
@@ -59,7 +61,10 @@ type conn struct {
 	work   atomic.Uint32
 	nudged atomic.Bool // look at what is parked
 
-	flushed atomic.Int64 // when others last had something to flush, since Broker.started
+	flushed   atomic.Int64 // when others last had something to flush, since Broker.started
+	left      atomic.Int32 // rounds whose output was left to a flusher, and is not written yet
+	aloneLeft atomic.Int32 // flushes that the readers do themselves; see alone
+	streak    atomic.Int32 // times that a flusher has found nothing gathered
 }
 
 func (b *Broker) newConn(nc net.Conn) *conn {
@@ -86,6 +91,7 @@ var errClosed = errors.New("closed")
 // serve runs the connection until it is over.
 func (c *conn) serve(listener string) {
 	c.b.stats.connections.Add(1)
+	c.b.stats.sockets.Add(1)
 	defer c.b.stats.connections.Add(-1)
 	defer close(c.done)
 	defer func() { _ = c.sock.conn.Close() }()
@@ -95,11 +101,11 @@ func (c *conn) serve(listener string) {
 	}
 	c.releaseRouter()
 	c.dropParked()
-	code := packet.Success // of a connection that is gone nobody is told anything
+	code, reason := packet.Success, "" // of a connection that is gone nobody is told anything
 	if bad := (*packet.Error)(nil); errors.As(err, &bad) {
-		code = bad.Code
+		code, reason = bad.Code, bad.Reason
 	}
-	c.shutdown(code)
+	_ = c.shutdownFor(code, reason)
 	c.detach()
 	c.end()
 	c.in.release()
@@ -169,7 +175,14 @@ func (c *conn) wait() error {
 				return err
 			}
 		}
+		had := c.in.n
+		if c.in.b == nil {
+			had = len(c.in.rest)
+		}
 		err := c.sock.read(&c.in)
+		if err == nil {
+			c.stats.bytesReceived += uint64(c.in.n - had)
+		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

@@ -32,9 +32,13 @@ func (c *conn) handleInput() error {
 	if c.in.b == nil {
 		return nil
 	}
+	next := packet.Next
+	if c.version == packet.V31 {
+		next = packet.Next31
+	}
 	at := 0
 	for {
-		typ, flags, body, n, err := packet.Next(c.in.b.b[at:c.in.n], c.b.opt.MaxPacketSize)
+		typ, flags, body, n, err := next(c.in.b.b[at:c.in.n], c.b.opt.MaxPacketSize)
 		if err != nil {
 			return err
 		}
@@ -88,7 +92,8 @@ func (c *conn) handle(typ, flags byte, body []byte) error {
 		if len(body) != 0 {
 			return &packet.Error{Code: packet.MalformedPacket, Reason: "PINGREQ with a body"}
 		}
-		c.append(packet.AppendPing(c.frame[:0], packet.PINGRESP))
+		c.frame = packet.AppendPing(c.frame[:0], packet.PINGRESP)
+		c.append(c.frame)
 		return nil
 	case packet.DISCONNECT:
 		return c.handleDisconnect(body)
@@ -106,6 +111,7 @@ func (c *conn) append(frame []byte) {
 	o.mu.Lock()
 	if !o.closed {
 		o.endLocked(append(o.beginLocked(), frame...))
+		o.sent.packets++
 	}
 	o.mu.Unlock()
 }

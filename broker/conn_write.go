@@ -13,6 +13,8 @@ const (
 	pumpRoom = 128 << 10
 	// keepOutput is the largest output buffer that goes back to the pool.
 	keepOutput = 256 << 10
+	// headroom is more than a packet has besides its reason string.
+	headroom = 16
 	// lastWords is how long a closing connection may take for what it is still
 	// to be told.
 	lastWords = time.Second
@@ -27,7 +29,7 @@ var outBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<1
 //
 // It is bounded: above Options.MaxOutput bytes (waiting, being written and in
 // pend) a QoS 0 message for a persistent session is dropped and counted, and a
-// connection without one is cut with 0x97.
+// connection without one is cut with 0x97; above twice that any is.
 type output struct {
 	mu       sync.Mutex
 	buf      *buffer       // not taken yet; nil when empty
@@ -42,10 +44,14 @@ type output struct {
 	finished chan struct{} // closed when the writer that end waits for is through
 
 	window liveWindow // QoS 1 and 2 of a connection without a durable session
-	pend   fifo       // encoded PUBLISH packets that wait for room in window
+	pend   pend       // ... that wait for room in window
+	shares shares     // ... that came by shared subscriptions and are in flight
+
+	aliasMax int      // topic aliases that the client takes; constant once attached
+	aliases  *aliases // nil: none given yet
 
 	answers answers
-	sent    uint64 // PUBLISH packets, not yet in the counters
+	sent    sentStats // not yet in the counters
 }
 
 // size is how many bytes wait.
@@ -82,7 +88,13 @@ func (c *conn) flush() {
 	o.mu.Lock()
 	o.marked = false
 	if o.writing || o.ended {
+		// Answers have no bound of their own: a client that goes on sending and
+		// reads nothing ends here.
+		flooded := o.writing && o.sizeLocked() > 2*c.b.opt.MaxOutput
 		o.mu.Unlock()
+		if flooded && c.shutdownFor(packet.QuotaExceeded, "too much waits to be read") {
+			c.b.stats.cut.Add(1)
+		}
 		return
 	}
 	for o.buf != nil && !o.broken {
@@ -123,10 +135,7 @@ func (c *conn) takeLocked() *buffer {
 	o := &c.out
 	b := o.buf
 	o.buf, o.writing, o.taken = nil, true, len(b.b)
-	if o.sent > 0 {
-		c.b.stats.publishSent.Add(o.sent)
-		o.sent = 0
-	}
+	c.b.stats.addSent(&o.sent, len(b.b))
 	return b
 }
 
@@ -168,22 +177,32 @@ func (c *conn) closeLocked() {
 // shutdown ends the connection from any goroutine: nothing is appended any
 // more, an MQTT 5.0 client is told why (code at least 0x80, unless it has not
 // been accepted yet), and the reader ends. Only the first call does anything.
-func (c *conn) shutdown(code byte) {
+func (c *conn) shutdown(code byte) { _ = c.shutdownFor(code, "") }
+
+// shutdownFor is shutdown with a reason string, if that is not too large for the
+// client [MQTT-3.14.2-3]. It reports whether this was the first call.
+func (c *conn) shutdownFor(code byte, reason string) bool {
 	o := &c.out
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
-		return
+		return false
 	}
 	c.code = code
 	c.closeLocked()
 	if o.said && c.version == packet.V5 && code >= packet.UnspecifiedError { // [MQTT-3.14.0-1]
-		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &packet.Disconnect{Code: code}))
+		d := packet.Disconnect{Code: code}
+		if c.maxPacket == 0 || len(reason)+headroom <= c.maxPacket {
+			d.ReasonString = reason
+		}
+		o.endLocked(packet.AppendDisconnect(o.beginLocked(), packet.V5, &d))
+		o.sent.packets++
 	}
 	o.mu.Unlock()
 	_ = c.sock.conn.SetWriteDeadline(time.Now().Add(lastWords))
 	c.flush()
 	_ = c.sock.conn.SetReadDeadline(past)
+	return true
 }
 
 // end waits for the last write and lets none begin after it. The reader calls

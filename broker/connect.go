@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"packetboat/broker/packet"
 	"packetboat/broker/qos"
 	"packetboat/broker/store"
+	"packetboat/broker/topic"
 )
 
 var errTimeout = &packet.Error{Code: packet.MaximumConnectTime, Reason: "no complete CONNECT in time"}
@@ -35,21 +37,22 @@ func (c *conn) accept(listener string) error {
 	if err != nil {
 		if p != nil && (p.Version == packet.V5 || packet.CodeOf(err) == packet.UnsupportedProtocolVersion) {
 			// [MQTT-3.1.2-2]; below 5.0 other errors get no answer [MQTT-3.1.4-1]
-			c.refuse(p.Version, packet.CodeOf(err))
+			c.refuse(p, err)
 		}
 		return err
 	}
 	ack := &packet.Connack{}
 	if err := c.checkConnect(p, ack, listener); err != nil {
-		c.refuse(p.Version, packet.CodeOf(err))
+		c.refuse(p, err)
 		return err
 	}
 	receipt, err := c.claim(p, ack)
 	if err != nil {
-		c.refuse(p.Version, packet.CodeOf(err))
+		c.refuse(p, err)
 		return err
 	}
 	if err := c.waitFor(receipt, deadline); err != nil {
+		c.will = nil // of a client that was never accepted
 		return err
 	}
 	c.attach(ack)
@@ -115,14 +118,24 @@ func (c *conn) readConnect() (*packet.Connect, error) {
 }
 
 // refuse sends a CONNACK with an error. A broken connection loses it.
-func (c *conn) refuse(version, code byte) {
+func (c *conn) refuse(p *packet.Connect, err error) {
+	code, version := packet.CodeOf(err), p.Version
 	if version != packet.V5 && packet.ReturnCode(code) == 0xff { // [MQTT-3.2.2-6]
 		return
 	}
 	if version != packet.V5 {
 		version = packet.V311
 	}
-	c.append(packet.AppendConnack(nil, version, &packet.Connack{Code: code}))
+	ack := packet.Connack{Code: code}
+	if bad := (*packet.Error)(nil); errors.As(err, &bad) && fits(p, len(bad.Reason)+headroom) { // [MQTT-3.2.2-19]
+		ack.ReasonString = bad.Reason
+	}
+	c.append(packet.AppendConnack(nil, version, &ack))
+}
+
+// fits reports whether the client takes a packet of so many bytes.
+func fits(p *packet.Connect, size int) bool {
+	return p.MaxPacketSize == 0 || size <= int(p.MaxPacketSize)
 }
 
 // checkConnect decides about a well-formed CONNECT and takes over what it
@@ -136,6 +149,14 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 	if p.ClientID == "" {
 		if p.Version == packet.V31 || p.Version == packet.V311 && !p.CleanStart { // [MQTT-3.1.3-8] of 3.1.1
 			return refusal(packet.ClientIDNotValid, "no client identifier")
+		}
+	}
+	if w := p.Will; w != nil && v5 {
+		switch { // before 5.0 a will that cannot be published is not
+		case reserved(w.Topic):
+			return refusal(packet.NotAuthorized, "will topic is the broker's own")
+		case topic.Levels(w.Topic) > opt.MaxTopicLevels:
+			return refusal(packet.TopicNameInvalid, "will topic has too many levels")
 		}
 	}
 	if w := p.Will; w != nil && w.Retain && opt.NoRetain { // [MQTT-3.2.2-13]
@@ -175,17 +196,40 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 			c.receiveMax = min(c.receiveMax, int(p.ReceiveMaximum))
 		}
 		c.maxPacket = int(p.MaxPacketSize)
+		c.out.aliasMax = min(int(p.TopicAliasMax), opt.TopicAliasMax) // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
 		ack.ReceiveMaximum = uint16(min(opt.MaxInflight, 65535))
 		ack.MaxPacketSize = uint32(opt.MaxPacketSize)
 		ack.TopicAliasMax = uint16(opt.TopicAliasMax)
 		ack.RetainUnavailable = opt.NoRetain
+		c.noProblemInfo = p.NoProblemInfo
+		if p.RequestResponse { // [MQTT-3.1.2-28]
+			ack.ResponseInfo = responseInfo(p.ClientID)
+		}
 		if most := opt.MaxKeepAlive; most > 0 && (keepAlive == 0 || keepAlive > most) {
 			keepAlive = most // [MQTT-3.2.2-21]
 			ack.ServerKeepAlive, ack.HasServerKeepAlive = uint16(most/time.Second), true
 		}
 	}
 	c.keepAlive = keepAlive * 3 / 2
+	if v5 && !fits(p, len(packet.AppendConnack(nil, packet.V5, ack))+connackMore) {
+		ack.ResponseInfo = ""
+		if !fits(p, len(packet.AppendConnack(nil, packet.V5, ack))+connackMore) { // [MQTT-3.1.2-24]
+			return refusal(packet.PacketTooLarge, "the client takes no packet as large as a CONNACK")
+		}
+	}
 	return nil
+}
+
+// connackMore is what claim may still add to a CONNACK: a session expiry.
+const connackMore = 5
+
+// responseInfo is where a client may have responses sent to: a level of its own.
+// A name that cannot be one level gets none.
+func responseInfo(id string) string {
+	if strings.ContainsAny(id, "/+#") {
+		return ""
+	}
+	return "response/" + id
 }
 
 // claim makes the session of p this connection's: an old connection of the
@@ -220,7 +264,7 @@ func (c *conn) claim(p *packet.Connect, ack *packet.Connack) (store.Receipt, err
 		r, err := c.occupyLocked(s, p, ack)
 		b.mu.Unlock()
 		if will != nil {
-			b.publishWill(willOf, will)
+			b.publishWill(willOf, will, nil)
 		}
 		return r, err
 	}
@@ -265,11 +309,13 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 		ack.SessionExpiry, ack.HasSessionExpiry = expiry, true
 	}
 	c.session = s
+	s.newConnection()
 	delete(b.late, s.id)
+	willSaved := b.keepWillLocked(c, s)
 	if failed { // it may take long; see DESIGN on what a failed store still serves
 		return store.Receipt{}, nil
 	}
-	return s.saved, nil
+	return s.saved.After(willSaved), nil
 }
 
 // waitFor waits for the session's record before CONNACK.
@@ -303,6 +349,7 @@ func (c *conn) attach(ack *packet.Connack) {
 	o.mu.Lock()
 	if !o.closed {
 		o.endLocked(packet.AppendConnack(o.beginLocked(), c.version, ack))
+		o.sent.packets++
 		o.said = true
 	}
 	o.window.max = c.receiveMax
@@ -310,10 +357,15 @@ func (c *conn) attach(ack *packet.Connack) {
 	if s.consumer != nil {
 		s.mu.Lock()
 		s.win = qos.NewWindow(s.consumer, c.receiveMax)
+		if c.maxPacket > 0 { // 5.0 only
+			s.consumer.Inspect(c.tooLarge)
+		}
 		s.win.Resume() // [MQTT-4.4.0-1]
 		s.mu.Unlock()
 	}
 	s.conn.Store(c)
+	c.b.stats.connects.Add(1)
+	c.b.stats.enter()
 	if s.consumer != nil {
 		s.consumer.OnReady(s.ready)
 		c.pump()

@@ -98,6 +98,7 @@ func (f *flushers) run(ctx context.Context) {
 		if work&workPump != 0 {
 			c.pump()
 		}
+		c.gathered()
 		c.flush()
 	}
 }

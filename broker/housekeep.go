@@ -19,6 +19,10 @@ func (b *Broker) scheduleLocked(s *session) {
 		return
 	}
 	b.due = due
+	b.wakeHousekeeping()
+}
+
+func (b *Broker) wakeHousekeeping() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -51,11 +55,16 @@ func (s *session) expires() time.Time {
 	return s.offlineSince.Add(time.Duration(s.expiry) * time.Second)
 }
 
-// housekeep ends sessions, publishes delayed wills and stamps offline
+// sweepEvery is how often retained messages that have expired are removed; they
+// are not sent any more at once.
+const sweepEvery = time.Minute
+
+// housekeep ends sessions, removes expired retained messages, publishes delayed wills and stamps offline
 // sessions until ctx ends.
 func (b *Broker) housekeep(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -64,9 +73,16 @@ func (b *Broker) housekeep(ctx context.Context) {
 		case <-timer.C:
 			b.doDue(time.Now())
 		}
+		more := true
+		if now := time.Now(); now.Sub(swept) >= sweepEvery {
+			more, swept = b.sweepRetained(), now
+		}
 		b.mu.RLock()
 		due := b.due
 		b.mu.RUnlock()
+		if next := swept.Add(sweepEvery); more && (due.IsZero() || next.Before(due)) {
+			due = next
+		}
 		if due.IsZero() {
 			timer.Stop()
 		} else {
@@ -95,6 +111,7 @@ func (b *Broker) doDue(now time.Time) {
 		}
 		if expired { // [MQTT-4.1.0-2]
 			b.endLocked(s)
+			b.stats.expiredSessions.Add(1)
 			b.log.Info("session expired", "client", s.id)
 			continue
 		}
@@ -103,9 +120,17 @@ func (b *Broker) doDue(now time.Time) {
 		}
 		b.scheduleLocked(s)
 	}
+	for id, s := range b.orphans {
+		if now.Before(s.willDue) {
+			b.scheduleLocked(s)
+			continue
+		}
+		wills = append(wills, late{s, s.will})
+		delete(b.orphans, id)
+	}
 	b.mu.Unlock()
 	for _, l := range wills {
-		b.publishWill(l.s, l.w)
+		b.publishWill(l.s, l.w, nil)
 	}
 }
 

@@ -35,6 +35,7 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		return err
 	}
 	c.stats.publishReceived++
+	c.stats.payloadReceived += uint64(len(p.Payload))
 	if c.version == packet.V5 {
 		if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 			return errSubIDSent
@@ -52,7 +53,7 @@ func (c *conn) handlePublish(flags byte, body []byte) error {
 		p.Retain = false
 	}
 	if p.QoS == 0 {
-		if c.topicCode(p.Topic) == packet.Success {
+		if code, _ := c.topicCode(p.Topic); code == packet.Success {
 			c.route(p, false)
 		}
 		return nil
@@ -77,11 +78,12 @@ func (c *conn) takeIn(p *packet.Publish) error {
 		return c.publishOnce(p, packet.PUBACK)
 	}
 	if kept, held := c.session.received[p.ID]; held { // [MQTT-4.3.3-10]
-		return c.repeatPubrec(p.ID, kept)
+		c.remember(p.ID, kept)
+		return c.repeatPubrec(p.ID, kept&^sentNow)
 	}
 	if c.session.recovered {
 		if r, held := c.b.store.Received(c.session.origin, p.ID); held {
-			c.session.remember(p.ID, inStore)
+			c.remember(p.ID, inStore)
 			c.answer(r, packet.PUBREC, p.ID, packet.Success)
 			return nil
 		}
@@ -91,14 +93,14 @@ func (c *conn) takeIn(p *packet.Publish) error {
 
 // publishOnce routes a QoS 1 or 2 publish and answers it.
 func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
-	if code := c.topicCode(p.Topic); code != packet.Success {
+	if code, why := c.topicCode(p.Topic); code != packet.Success {
 		if c.version == packet.V5 {
-			c.answer(store.Receipt{}, answer, p.ID, code)
+			c.answerRefused(answer, p.ID, code, why)
 			return nil
 		}
 		// MQTT 3.1.1 cannot refuse: acknowledged and not delivered [MQTT-3.3.5-2].
 		if p.QoS == 2 {
-			c.session.remember(p.ID, inMemory)
+			c.remember(p.ID, inMemory)
 		}
 		c.answer(store.Receipt{}, answer, p.ID, packet.Success)
 		return nil
@@ -112,7 +114,7 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 		if res.staged {
 			kept = inStore
 		}
-		c.session.remember(p.ID, kept)
+		c.remember(p.ID, kept)
 	}
 	code := packet.Success
 	if res.matched == 0 && c.version == packet.V5 {
@@ -135,7 +137,8 @@ func (c *conn) refusePublish(p *packet.Publish, answer byte, err error) error {
 		return errNoRoom
 	}
 	c.stats.refused++
-	c.answer(store.Receipt{}, answer, p.ID, codeOf(err)) // [MQTT-4.3.3-9]
+	code, why := codeOf(err)
+	c.answerRefused(answer, p.ID, code, why) // [MQTT-4.3.3-9]
 	return nil
 }
 
@@ -154,6 +157,7 @@ func (c *conn) repeatPubrec(id uint16, kept received) error {
 func (c *conn) handlePubrel(a packet.Ack) error {
 	s := c.session
 	kept, held := s.received[a.ID]
+	kept &^= sentNow
 	if !held && s.recovered {
 		if _, held = c.b.store.Received(s.origin, a.ID); held {
 			kept = inStore
@@ -168,26 +172,10 @@ func (c *conn) handlePubrel(a packet.Ack) error {
 	code := packet.PacketIDNotFound
 	if held {
 		code = packet.Success
-		delete(s.received, a.ID)
 	}
+	c.release(a.ID)
 	c.answer(r, packet.PUBCOMP, a.ID, code) // [MQTT-4.3.3-11]
 	return nil
-}
-
-// takeQuota holds the client to the receive maximum. MQTT 3.1.1 has none:
-// there the reader waits until answers have left.
-func (c *conn) takeQuota(p *packet.Publish) error {
-	if c.version == packet.V5 {
-		_, publishes := c.unanswered()
-		if publishes+len(c.session.received) < c.b.opt.MaxInflight {
-			return nil
-		}
-		if _, repeated := c.session.received[p.ID]; repeated && p.QoS == 2 {
-			return nil
-		}
-		return errReceiveMaximum // [MQTT-3.3.4-7]
-	}
-	return c.boundAnswers()
 }
 
 // boundAnswers waits while as many answers wait for the disk as there may be.
@@ -245,14 +233,14 @@ func (c *conn) resolveAlias(p *packet.Publish) error {
 }
 
 // topicCode decides about a topic whose form is right already.
-func (c *conn) topicCode(name string) byte {
+func (c *conn) topicCode(name string) (code byte, why string) {
 	switch {
 	case name[0] == '$' && reserved(name):
-		return packet.NotAuthorized
+		return packet.NotAuthorized, "the topic is the broker's own"
 	case topic.Levels(name) > c.b.opt.MaxTopicLevels:
-		return packet.TopicNameInvalid
+		return packet.TopicNameInvalid, "too many topic levels"
 	}
-	return packet.Success
+	return packet.Success, ""
 }
 
 // route hands the publish to the router. remember: the store has to know the

@@ -9,11 +9,23 @@ import (
 	"packetboat/broker/store"
 )
 
+// delivery is an encoded PUBLISH for a live receiver.
+type delivery struct {
+	frame   []byte
+	id      int // where the packet identifier stands
+	payload int // so many bytes of it are payload
+	qos     byte
+	group   *group // the shared subscription it came by, or nil
+
+	// burst: it is one of the retained messages of a new subscription, which may
+	// exceed the bound of the output by as much as there can be of them.
+	burst bool
+}
+
 // deliver appends an encoded PUBLISH to the output. It returns true when the
-// caller has to see to a flush. id is where the packet identifier stands. A
-// burst, the retained messages of a new subscription, may exceed the bound of
-// the output by as much as there can be of them.
-func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) {
+// caller has to see to a flush.
+func (c *conn) deliver(d *delivery) (flush bool) {
+	frame := d.frame
 	if c.maxPacket > 0 && len(frame) > c.maxPacket { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 		c.b.stats.tooLarge.Add(1)
 		return false
@@ -25,7 +37,7 @@ func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) 
 		return false
 	}
 	limit := c.b.opt.MaxOutput
-	if burst {
+	if d.burst {
 		limit += 2 * int(c.b.opt.MaxRetainedSize)
 	}
 	if o.sizeLocked()+len(frame) > limit {
@@ -33,16 +45,19 @@ func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) 
 		c.overflow()
 		return false
 	}
-	o.sent++
+	o.sent.packets++
+	o.sent.publishes++
+	o.sent.payload += uint64(d.payload)
 	switch {
-	case qos == 0:
-		o.endLocked(append(o.beginLocked(), frame...))
-	case o.pend.size() > 0 || !o.window.room():
-		o.pend.push(frame)
+	case d.qos == 0:
+		b, _ := c.appendLocked(o.beginLocked(), frame)
+		o.endLocked(b)
+	case o.pend.len() > 0 || !o.window.room():
+		c.waitLocked(frame, d.group)
 		o.mu.Unlock()
 		return false // an acknowledgement moves it on
 	default:
-		o.sendLocked(frame, id, qos)
+		c.sendLocked(frame, d.id, d.qos, d.group)
 	}
 	flush = !o.marked && !o.writing
 	o.marked = o.marked || flush
@@ -50,13 +65,33 @@ func (c *conn) deliver(frame []byte, id int, qos byte, burst bool) (flush bool) 
 	return flush
 }
 
-// sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier.
-func (o *output) sendLocked(frame []byte, id int, qos byte) {
+// appendLocked appends an encoded PUBLISH to b, with a topic alias in place of
+// its topic if the client knows one.
+func (c *conn) appendLocked(b, frame []byte) (_ []byte, aliased bool) {
+	if c.out.aliasMax > 0 {
+		if n, tell := c.aliasLocked(packet.PublishTopic(frame), len(frame)); n != 0 {
+			return packet.AppendAliased(b, frame, n, tell), true
+		}
+	}
+	return append(b, frame...), false
+}
+
+// sendLocked appends a QoS 1 or 2 PUBLISH under a free identifier, which stands
+// at id of the frame.
+func (c *conn) sendLocked(frame []byte, id int, qos byte, g *group) {
+	o := &c.out
 	b := o.beginLocked()
 	at := len(b)
-	b = append(b, frame...)
-	binary.BigEndian.PutUint16(b[at+id:], o.window.take(qos))
+	b, aliased := c.appendLocked(b, frame)
+	if aliased {
+		id = packet.PublishID(b[at:])
+	}
+	number := o.window.take(qos)
+	binary.BigEndian.PutUint16(b[at+id:], number)
 	o.endLocked(b)
+	if g != nil && qos == 1 {
+		o.shares.keep(number, g, frame)
+	}
 }
 
 // overflow is the policy of a full output.
@@ -65,25 +100,16 @@ func (c *conn) overflow() {
 		c.b.stats.droppedQoS0.Add(1)
 		return
 	}
-	c.b.stats.cut.Add(1)
-	c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
 	o := &c.out
 	o.mu.Lock()
-	if o.buf != nil {
+	if o.buf != nil && !o.closed {
 		o.buf.b = o.buf.b[:0] // too slow to hear it all
 		o.trimLocked()
 	}
 	o.mu.Unlock()
-	c.shutdown(packet.QuotaExceeded)
-}
-
-// advance moves what waits in pend into the window.
-func (o *output) advanceLocked() {
-	for o.pend.size() > 0 && o.window.room() {
-		b := o.pend.peek()
-		n := packet.Size(b)
-		o.sendLocked(b[:n], packet.PublishID(b), b[0]>>1&3)
-		o.pend.drop(n)
+	if c.shutdownFor(packet.QuotaExceeded, "too slow for its subscriptions") {
+		c.b.stats.cut.Add(1)
+		c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
 	}
 }
 
@@ -105,7 +131,8 @@ func (c *conn) finished(id uint16, finish func(*qos.Window, uint16) bool) error 
 	o := &c.out
 	o.mu.Lock()
 	o.window.finish(id)
-	o.advanceLocked()
+	o.shares.drop(id)
+	c.advanceLocked()
 	o.mu.Unlock()
 	return nil
 }
@@ -132,7 +159,7 @@ func (c *conn) handlePubrec(a packet.Ack) error {
 	var known bool
 	if failed {
 		o.window.finish(a.ID)
-		o.advanceLocked()
+		c.advanceLocked()
 	} else {
 		known = o.window.release(a.ID)
 	}
@@ -188,7 +215,7 @@ func (c *conn) pumpRoom() bool {
 }
 
 // sendDurable appends one delivery of the durable window. The store has seen to
-// it that it has not expired [MQTT-3.3.2-5].
+// it that it has not expired [MQTT-3.3.2-5] and is not too large.
 func (c *conn) sendDurable(d *store.Delivery) {
 	o := &c.out
 	if d.Released { // [MQTT-4.3.3-6]; the release may not be durable yet
@@ -200,26 +227,43 @@ func (c *conn) sendDurable(d *store.Delivery) {
 		Dup: d.Dup && d.QoS > 0, QoS: d.QoS, Retain: d.Retain, Topic: d.Topic, ID: d.ID, Payload: d.Payload,
 	}
 	if c.version == packet.V5 {
-		p.Props, p.SubscriptionIDs = d.Props, d.SubscriptionIDs
+		p.Props = d.Props
+		p.SubscriptionIDs, _ = cutMark(d.SubscriptionIDs)
 	}
 	if d.HasExpiry && c.version == packet.V5 { // [MQTT-3.3.2-6]
 		p.HasExpiry = true
 		p.Expiry, _ = remaining(d.Expiry, c.b.store.Age(d.Received))
 	}
-	if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket { // [MQTT-3.1.2-25]
-		c.session.win.GiveUp(d.Seq, store.TooLarge)
-		c.b.stats.tooLarge.Add(1)
-		return
-	}
 	o.mu.Lock()
 	if !o.closed {
-		o.sent++
+		if o.aliasMax > 0 {
+			var tell bool
+			if p.Alias, tell = c.aliasLocked(p.Topic, packet.PublishSize(c.version, &p)); p.Alias != 0 && !tell {
+				p.Topic = ""
+			}
+		}
+		o.sent.packets++
+		o.sent.publishes++
+		o.sent.payload += uint64(len(p.Payload))
 		o.endLocked(packet.AppendPublish(o.beginLocked(), c.version, &p))
 	}
 	o.mu.Unlock()
 	if d.QoS == 0 {
 		c.session.consumer.Done(d.Seq)
 	}
+}
+
+// tooLarge is asked before a delivery counts as sent: what the client never saw
+// of a QoS 2 message must not end with a PUBREL either [MQTT-3.1.2-25].
+func (c *conn) tooLarge(d *store.Delivery, _ time.Duration) store.Reason {
+	size := packet.Publish{
+		QoS: d.QoS, Topic: d.Topic, Payload: d.Payload, Props: d.Props, HasExpiry: d.HasExpiry, SubscriptionIDs: d.SubscriptionIDs,
+	}
+	if packet.PublishSize(packet.V5, &size) <= c.maxPacket {
+		return 0
+	}
+	c.b.stats.tooLarge.Add(1)
+	return store.TooLarge
 }
 
 // remaining is what is left of an expiry interval, in seconds; ok is false

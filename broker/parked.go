@@ -156,7 +156,7 @@ func (b *Broker) nudgeHeld(ctx context.Context) {
 			select {
 			case <-tick.C:
 				wills := b.retryWills() // before what their clients sent later
-				some = b.held.nudge()+wills > 0
+				some = b.held.nudge()+wills+b.saveWills() > 0
 			case <-ctx.Done():
 				return
 			}

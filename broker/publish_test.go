@@ -273,7 +273,7 @@ func TestPublish(t *testing.T) {
 		{"MQTT-4.7.2-1 $SYS goes to its own subscribers only", Options{SysInterval: time.Millisecond, Version: "1"}, func(t *testing.T, r *rig) {
 			s := r.connect(packet.V5, "s")
 			s.subscribe(filter("$SYS/broker/version", 0))
-			s.wantMessage("$SYS/broker/version", "1", 0)
+			s.wantMessage("$SYS/broker/version", "packetboat version 1", 0)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, rigTCP(t, c.opt)) })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
@@ -24,8 +25,13 @@ type retained struct {
 	mu   sync.RWMutex // held while a retained message is staged: tree and log agree about which came last
 	tree topic.Names[*Message]
 	size int64
-	full bool // the warning was given
+
+	expiring int       // messages that expire
+	warned   time.Time // when it was last said that there are too many
 }
+
+// warnEvery is how often it is said that messages are not retained.
+const warnEvery = time.Hour
 
 func retainedSize(m *Message) int64 {
 	return int64(len(m.Topic) + len(m.Payload) + len(m.Props))
@@ -40,15 +46,25 @@ func (b *Broker) loadRetained() {
 func (t *retained) setLocked(m *Message) {
 	if len(m.Payload) == 0 {
 		if old, ok := t.tree.Delete(m.Topic); ok {
-			t.size -= retainedSize(old)
+			t.goneLocked(old)
 		}
 		return
 	}
 	old, replaced := t.tree.Set(m.Topic, m)
 	if replaced {
-		t.size -= retainedSize(old)
+		t.goneLocked(old)
 	}
 	t.size += retainedSize(m)
+	if m.HasExpiry {
+		t.expiring++
+	}
+}
+
+func (t *retained) goneLocked(old *Message) {
+	t.size -= retainedSize(old)
+	if old.HasExpiry {
+		t.expiring--
+	}
 }
 
 // fits reports whether m can be kept under the bounds.
@@ -68,16 +84,19 @@ func (r *router) stageRetained(res routed) routed {
 	defer t.mu.Unlock()
 	_, exists := t.tree.Get(m.Topic)
 	keep := exists || len(m.Payload) > 0
-	if keep && len(m.Payload) > 0 && !t.fitsLocked(m, &b.opt) && !b.purgeRetainedLocked(m) {
+	if keep && len(m.Payload) > 0 && !t.fitsLocked(m, &b.opt) && b.purgeRetainedLocked() && !t.fitsLocked(m, &b.opt) {
 		if r.strict() {
 			res.err = errRetainedFull
 			return res
 		}
 		keep = false
 		b.stats.notRetained.Add(1)
-		if !t.full {
-			t.full = true
-			b.log.Warn("too many retained messages, more are delivered but not retained", "messages", t.tree.Len(), "bytes", t.size)
+		if now := time.Now(); t.warned.IsZero() || now.Sub(t.warned) >= warnEvery {
+			t.warned = now
+			b.log.Warn("too many retained messages, more are delivered but not retained", "messages", t.tree.Len(), "bytes", t.size, "topic", m.Topic)
+		}
+		if exists { // an old value would pass for the last one [MQTT-3.3.1-7] of 3.1.1
+			b.removeRetainedLocked(m.Topic)
 		}
 	}
 	if !keep && len(r.targets) == 0 && !(m.PacketID != 0 && r.from == nil) {
@@ -98,33 +117,50 @@ func (r *router) stageRetained(res routed) routed {
 	}
 	if len(m.Payload) == 0 {
 		t.setLocked(m)
-		t.full = false
 	} else if kept := b.store.RetainedMessage(m.Topic); kept != nil {
 		t.setLocked(kept)
+		if kept.HasExpiry && t.expiring == 1 {
+			b.wakeHousekeeping()
+		}
 	}
 	return res
 }
 
-// purgeRetainedLocked removes the retained messages that have expired, and
-// reports whether m fits then.
-func (b *Broker) purgeRetainedLocked(m *Message) bool {
+// purgeRetainedLocked removes the retained messages that have expired. It
+// always returns true.
+func (b *Broker) purgeRetainedLocked() bool {
 	t := &b.retained
-	var over []*Message
-	t.tree.Match("#", func(_ string, old *Message) bool {
+	if t.expiring == 0 {
+		return true
+	}
+	var over []string
+	t.tree.Match("#", func(name string, old *Message) bool {
 		if b.expired(old) {
-			over = append(over, old)
+			over = append(over, name)
 		}
 		return true
 	})
-	for _, old := range over {
-		removal := &Message{Topic: old.Topic, Retain: true}
-		if _, err := b.store.Publish(removal, nil); err != nil {
-			b.log.Warn("expired retained message not removed", "topic", old.Topic, "error", err)
-			continue
-		}
-		t.setLocked(removal)
+	for _, name := range over {
+		b.removeRetainedLocked(name)
 	}
-	return t.fitsLocked(m, &b.opt)
+	return true
+}
+
+func (b *Broker) removeRetainedLocked(name string) {
+	removal := &Message{Topic: name, Retain: true}
+	if _, err := b.store.Publish(removal, nil); err != nil {
+		b.log.Warn("retained message not removed", "topic", name, "error", err)
+		return
+	}
+	b.retained.setLocked(removal)
+}
+
+// sweepRetained removes what has expired, and reports whether more will.
+func (b *Broker) sweepRetained() bool {
+	b.retained.mu.Lock()
+	defer b.retained.mu.Unlock()
+	b.purgeRetainedLocked()
+	return b.retained.expiring > 0
 }
 
 // strict: the publisher can be told that a message is not retained.
@@ -151,6 +187,9 @@ func (b *Broker) matchRetained(filter string) []*Message {
 		if !b.expired(m) {
 			live = append(live, m)
 		}
+	}
+	if reserved(filter) {
+		live = append(live, b.matchSys(filter)...)
 	}
 	return live
 }
@@ -186,7 +225,7 @@ func (c *conn) sendRetained(sb *sub) {
 		out := b.withRemaining(*m)
 		r.frames.reset()
 		r.m = &out
-		r.send(c, granted, true, ids, true)
+		r.send(c, &match{qos: granted, retain: true, ids: ids}, true)
 	}
 	r.m = nil
 	if refused > 0 {

@@ -5,12 +5,14 @@ import (
 
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
+	"packetboat/broker/topic"
 )
 
 // router is the scratch memory of one message on its way to its receivers,
 // pooled. The steps of route:
 //
-//  1. find the subscriptions, fold those of one session into one delivery
+//  1. find the subscriptions, fold those of one session into one delivery;
+//     when there are none, those of the unrouted topic
 //  2. sort receivers into durable ones and live ones
 //  3. stage the message for the durable ones, and as retained message
 //  4. append it to the output of the live ones
@@ -23,6 +25,8 @@ type router struct {
 	m    *Message
 
 	matches []match
+	gone    int     // of matches: sessions that ended with their connection just now
+	astray  Message // goes to the unrouted topic instead of m
 	targets []store.Target
 	lives   []live
 	offered []int // matches of attached subscribers that are to get QoS 0
@@ -41,6 +45,8 @@ type router struct {
 // match is one receiver of the message.
 type match struct {
 	s      *session
+	sub    *sub
+	group  *group // by which it was chosen
 	att    *Attachment
 	rule   int // of the attachment
 	qos    byte
@@ -56,7 +62,7 @@ type live struct {
 // routed is what became of a message.
 type routed struct {
 	receipt store.Receipt
-	matched int  // receivers
+	matched int  // subscribers
 	staged  bool // the store has it
 	err     error
 }
@@ -76,7 +82,7 @@ func (r *router) route(from *session, m *Message) routed {
 	r.from, r.m = from, m
 	r.frames.reset()
 	b.mu.RLock()
-	r.find()
+	matched := r.resolve(m)
 	if r.durable() && !b.store.HasRoom() {
 		var publisher *conn
 		if from != nil {
@@ -85,9 +91,10 @@ func (r *router) route(from *session, m *Message) routed {
 		b.mu.RUnlock()
 		r.waitForRoom(publisher)
 		b.mu.RLock()
-		r.find() // who is there now
+		matched = r.resolve(m) // who is there now
 	}
 	res := r.stage()
+	res.matched = matched
 	// The lock is held until here so that a session that ends is no target
 	// any more.
 	b.mu.RUnlock()
@@ -100,14 +107,30 @@ func (r *router) route(from *session, m *Message) routed {
 	if res.matched == 0 {
 		b.stats.unrouted.Add(1)
 	}
-	r.from, r.m = nil, nil
+	r.from, r.m, r.astray = nil, nil, Message{}
 	clear(r.lives)
 	clear(r.targets)
 	return res
 }
 
-// find finds the receivers and sorts them.
-func (r *router) find() {
+// resolve finds who is to get m and returns how many there are. When nobody
+// wants m, it is the unrouted message that goes on.
+func (r *router) resolve(m *Message) int {
+	r.m = m
+	n := r.find()
+	if n == 0 && r.b.unrouted.takes(m, !r.b.opt.NoRetain) {
+		r.astray = *m
+		r.astray.Retain = false
+		if r.astray.Topic = r.b.unrouted.topic(m.Topic); len(r.astray.Topic) <= topic.MaxLen {
+			r.m = &r.astray
+			r.find()
+		}
+	}
+	return n
+}
+
+// find finds the receivers, sorts them and returns how many there are.
+func (r *router) find() int {
 	r.matches = r.matches[:0]
 	if r.epoch++; r.epoch == 0 {
 		clear(r.stamp)
@@ -115,6 +138,7 @@ func (r *router) find() {
 	}
 	r.b.tree.Match(r.m.Topic, r.add)
 	r.sort()
+	return len(r.matches) - r.gone
 }
 
 // waitForRoom holds this publisher back, and nobody else, while the disk does
@@ -147,8 +171,8 @@ func (r *router) unheard() bool {
 func (r *router) collect(s *sub) {
 	switch {
 	case s.group != nil:
-		if s = s.group.pick(); s != nil {
-			r.put(s)
+		if m := s.group.pick(); m != nil {
+			r.put(m, s.group)
 		}
 	case s.att != nil:
 		if s.att.name == r.m.Origin { // loop guard
@@ -158,11 +182,11 @@ func (r *router) collect(s *sub) {
 			r.matches[at].rule = min(r.matches[at].rule, s.rule) // the first rule carries
 			return
 		}
-		r.put(s)
+		r.put(s, nil)
 		r.mark(s.att.slot)
 	case s.noLocal && s.s == r.from: // [MQTT-3.8.3-3]
 	case s.s.subCount == 1:
-		r.put(s)
+		r.put(s, nil)
 	default:
 		// Overlapping subscriptions: one copy, at the highest QoS, with all
 		// identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-4].
@@ -175,19 +199,19 @@ func (r *router) collect(s *sub) {
 			}
 			return
 		}
-		r.put(s)
+		r.put(s, nil)
 		r.mark(s.s.slot)
 	}
 }
 
-func (r *router) put(s *sub) {
+func (r *router) put(s *sub, g *group) {
 	if len(r.matches) < cap(r.matches) {
 		r.matches = r.matches[:len(r.matches)+1]
 	} else {
 		r.matches = append(r.matches, match{})
 	}
 	m := &r.matches[len(r.matches)-1]
-	*m = match{s: s.s, att: s.att, rule: s.rule, qos: s.qos, retain: s.asPublished, ids: m.ids[:0]}
+	*m = match{s: s.s, sub: s, group: g, att: s.att, rule: s.rule, qos: s.qos, retain: s.asPublished, ids: m.ids[:0]}
 	if s.id != 0 {
 		m.ids = append(m.ids, s.id)
 	}
@@ -210,7 +234,7 @@ func (r *router) mark(slot int) {
 // sort decides for each receiver how the message reaches it.
 func (r *router) sort() {
 	m := r.m
-	r.targets, r.lives, r.offered, r.queued = r.targets[:0], r.lives[:0], r.offered[:0], r.queued[:0]
+	r.targets, r.lives, r.offered, r.queued, r.gone = r.targets[:0], r.lives[:0], r.offered[:0], r.queued[:0], 0
 	policy := r.b.opt.QueueQoS0
 	for i := range r.matches {
 		x := &r.matches[i]
@@ -230,9 +254,11 @@ func (r *router) sort() {
 		c := s.conn.Load()
 		switch {
 		case s.consumer == nil:
-			if c != nil {
-				r.lives = append(r.lives, live{c, i})
+			if c == nil {
+				r.gone++
+				continue
 			}
+			r.lives = append(r.lives, live{c, i})
 		case x.qos > 0:
 			r.targets = append(r.targets, x.target())
 		case c != nil && !s.consumer.QueuedQoS0():
@@ -244,13 +270,16 @@ func (r *router) sort() {
 }
 
 func (x *match) target() store.Target {
+	if x.group != nil {
+		x.ids = append(x.ids, x.group.mark)
+	}
 	return store.Target{Consumer: x.s.consumer, QoS: x.qos, KeepRetain: x.retain, SubscriptionIDs: x.ids}
 }
 
 // stage gives the message to the store, if anything about it is durable.
 func (r *router) stage() routed {
 	b, m := r.b, r.m
-	res := routed{matched: len(r.matches)}
+	var res routed
 	if m.Retain && !b.opt.NoRetain {
 		return r.stageRetained(res)
 	}
@@ -267,7 +296,7 @@ func (r *router) deliver() {
 	for i := range r.lives {
 		l := &r.lives[i]
 		x := &r.matches[l.at]
-		r.send(l.c, x.qos, x.retain, x.ids, false)
+		r.send(l.c, x, false)
 	}
 	policy := r.b.opt.QueueQoS0
 	for _, i := range r.offered {
@@ -299,13 +328,14 @@ func (r *router) queueQoS0() {
 }
 
 // send appends the message to the output of one connection; burst as in
-// conn.deliver.
-func (r *router) send(c *conn, qos byte, retain bool, ids []uint32, burst bool) {
+// delivery.
+func (r *router) send(c *conn, x *match, burst bool) {
+	ids := x.ids
 	if c.version != packet.V5 {
 		ids = nil
 	}
-	frame, id := r.frames.get(r.m, c.version, qos, retain, ids)
-	if c.deliver(frame, id, qos, burst) {
+	frame, id := r.frames.get(r.m, c.version, x.qos, x.retain, ids)
+	if c.deliver(&delivery{frame: frame, id: id, payload: len(r.m.Payload), qos: x.qos, group: x.group, burst: burst}) {
 		r.dirty = append(r.dirty, c)
 	}
 }
@@ -318,6 +348,11 @@ const (
 	// flusher: so many readers then have something for that connection that it
 	// pays to gather it.
 	flushPause = 100 * time.Microsecond
+	// aloneFor is how many writes the readers do themselves all the same after
+	// a flusher has found nothing gathered aloneAfter times: one publisher that
+	// waits for each answer is as fast as that.
+	aloneFor   = 128
+	aloneAfter = 64
 )
 
 // flush sees to it that what was delivered is written.
@@ -328,14 +363,41 @@ func (r *router) flush() {
 	inline := len(r.dirty) <= inlineFlush
 	now := time.Since(r.b.started)
 	for i, c := range r.dirty {
-		if inline && now-time.Duration(c.flushed.Swap(int64(now))) > flushPause {
+		if inline && (now-time.Duration(c.flushed.Swap(int64(now))) > flushPause || c.alone()) {
 			c.flush()
 		} else {
+			c.left.Add(1)
 			r.b.flushers.push(c, workFlush)
 		}
 		r.dirty[i] = nil
 	}
 	r.dirty = r.dirty[:0]
+}
+
+// alone reports whether a reader had better write itself for c, and counts that.
+func (c *conn) alone() bool {
+	for {
+		n := c.aloneLeft.Load()
+		if n <= 0 {
+			return false
+		}
+		if c.aloneLeft.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+}
+
+// gathered tells how many rounds had left their output for c to the flusher
+// that is about to write it.
+func (c *conn) gathered() {
+	switch n := c.left.Swap(0); {
+	case n == 1:
+		if c.streak.Add(1) >= aloneAfter {
+			c.aloneLeft.Store(aloneFor)
+		}
+	case n > 1:
+		c.streak.Store(0)
+	}
 }
 
 // frames holds the encodings of one message, each made once for all receivers

@@ -38,6 +38,7 @@ type session struct {
 	saved     store.Receipt // of the last change of its records, also by a former connection: answers about them wait for it
 	subs      map[string]*sub
 	subCount  int             // len(subs) without the shared ones, for the router
+	shares    bool            // is or was a member of a shared subscription
 	consumer  *store.Consumer // constant while connected; nil = not durable
 
 	offlineSince time.Time
@@ -58,13 +59,6 @@ type session struct {
 
 // never is the session expiry interval that does not end, section 3.1.2.11.2.
 const never = 0xFFFFFFFF
-
-func (s *session) remember(id uint16, r received) {
-	if s.received == nil {
-		s.received = make(map[uint16]received)
-	}
-	s.received[id] = r
-}
 
 // ready is called by the committer.
 func (s *session) ready() {
@@ -202,7 +196,11 @@ func (b *Broker) endLocked(s *session) {
 		b.lasting--
 		s.consumer.OnReady(nil)
 		r = r.After(b.store.Delete(sessionKey(s.id)))
-		r = r.After(b.store.Remove(s.origin))
+		if b.leavesLocked(s) {
+			r = r.After(b.bequeathLocked(s))
+		} else {
+			r = r.After(b.store.Remove(s.origin))
+		}
 	}
 	b.ended = b.ended.After(r)
 }
@@ -238,9 +236,12 @@ func (c *conn) detach() {
 		return
 	}
 	b := c.b
-	s.conn.Store(nil)
+	if s.conn.Swap(nil) != nil {
+		b.stats.online.Add(-1)
+	}
 	if s.consumer != nil {
 		s.consumer.OnReady(nil)
+		s.consumer.Inspect(nil)
 	}
 	s.mu.Lock()
 	s.win = nil
@@ -248,16 +249,20 @@ func (c *conn) detach() {
 	s.mu.Unlock()
 
 	b.mu.Lock()
-	s.owner = nil
-	var now *packet.Will
-	switch {
-	case c.will == nil:
-	case s.expiry == 0 || c.will.Delay == 0: // [MQTT-3.1.2-8]
-		now = c.will
-	default:
+	if l := b.wills[s.id]; l != nil && c.will == nil { // DISCONNECT discarded it
+		b.dropWillLocked(s.id, l.w)
+	}
+	now := c.will != nil && (s.expiry == 0 || c.will.Delay == 0) // [MQTT-3.1.2-8]
+	if c.will != nil && !now {
 		s.will = c.will
 		s.willDue = time.Now().Add(time.Duration(c.will.Delay) * time.Second)
 	}
+	b.mu.Unlock()
+	if now {
+		b.publishWill(s, c.will, c) // before a takeover can have a record of its own
+	}
+	b.mu.Lock()
+	s.owner = nil
 	if s.expiry == 0 {
 		b.endLocked(s)
 	} else {
@@ -265,7 +270,7 @@ func (c *conn) detach() {
 		b.scheduleLocked(s)
 	}
 	b.mu.Unlock()
-	if now != nil {
-		b.publishWill(s, now)
+	if s.shares && s.consumer == nil {
+		c.handOverLive()
 	}
 }

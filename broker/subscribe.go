@@ -66,7 +66,7 @@ func (b *Broker) subscribeLocked(s *session, sb *sub) (old *sub) {
 	if old == nil {
 		s.subCount++
 	}
-	b.tree.Insert(sb.filter, s.origin, sb)
+	b.insertLocked(sb.filter, s.origin, sb)
 	return old
 }
 
@@ -77,7 +77,21 @@ func (b *Broker) removeSubLocked(s *session, sb *sub) {
 		return
 	}
 	s.subCount--
-	b.tree.Remove(sb.filter, s.origin)
+	b.removeLocked(sb.filter, s.origin)
+}
+
+// insertLocked and removeLocked change the tree, and know how many filters are
+// for the broker's own topics.
+func (b *Broker) insertLocked(filter, key string, sb *sub) {
+	if _, replaced := b.tree.Insert(filter, key, sb); !replaced && reserved(filter) {
+		b.sys.wanted.Add(1)
+	}
+}
+
+func (b *Broker) removeLocked(filter, key string) {
+	if _, ok := b.tree.Remove(filter, key); ok && reserved(filter) {
+		b.sys.wanted.Add(-1)
+	}
 }
 
 var errSharedNoLocal = &packet.Error{Code: packet.ProtocolError, Reason: "no local on a shared subscription"}
@@ -105,6 +119,10 @@ func (c *conn) handleSubscribe(body []byte) error {
 		}
 		sb := newSub(f, p.SubscriptionID)
 		code, wrote := b.grantLocked(s, sb)
+		if code >= packet.UnspecifiedError && c.version == packet.V31 {
+			b.mu.Unlock()
+			return &packet.Error{Code: code, Reason: "subscription refused, which MQTT 3.1 has no words for"}
+		}
 		if code < packet.UnspecifiedError {
 			old := s.subs[f.Filter]
 			b.subscribeLocked(s, sb)
@@ -119,7 +137,9 @@ func (c *conn) handleSubscribe(body []byte) error {
 	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.SUBACK, &ack)
-	c.answerFrame(r, c.frame)
+	if err := c.answerFrame(r, c.frame); err != nil {
+		return err
+	}
 	for _, sb := range fresh {
 		c.sendRetained(sb)
 	}
@@ -180,6 +200,5 @@ func (c *conn) handleUnsubscribe(body []byte) error {
 	r := s.saved
 	b.mu.Unlock()
 	c.frame = packet.AppendSuback(c.frame[:0], c.version, packet.UNSUBACK, &ack)
-	c.answerFrame(r, c.frame)
-	return nil
+	return c.answerFrame(r, c.frame)
 }

@@ -13,29 +13,33 @@ import (
 // again until it does, or until the client is back. There are as many as there
 // may be persistent sessions, at most; more are lost.
 type lateWill struct {
-	s *session
-	w *packet.Will
+	s  *session
+	w  *packet.Will
+	by *conn // whose end it is, nil when that is past
 }
 
 // publishWill publishes a will as if the client had, now or when the store
-// takes it.
-func (b *Broker) publishWill(s *session, w *packet.Will) {
+// takes it, and then removes its record. by is the connection that ends with
+// it, if one does.
+func (b *Broker) publishWill(s *session, w *packet.Will, by *conn) {
 	err := b.tryWill(s, w)
 	if err == nil {
+		b.dropWill(s.id, w)
 		return
 	}
-	if (errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrFailed)) && b.keepLate(lateWill{s, w}) {
+	if (errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrFailed)) && b.keepLate(lateWill{s, w, by}) {
 		b.log.Warn("will waits for the queue", "client", s.id, "topic", w.Topic, "error", err)
 		b.held.kick()
 		return
 	}
+	b.dropWill(s.id, w)
 	b.log.Error("will not published", "client", s.id, "topic", w.Topic, "error", err)
 }
 
 func (b *Broker) keepLate(l lateWill) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := b.sessions[l.s.id]; now != nil && now.owner != nil || len(b.late) >= b.opt.MaxSessions {
+	if now := b.sessions[l.s.id]; now != nil && now.owner != nil && now.owner != l.by || len(b.late) >= b.opt.MaxSessions {
 		return false
 	}
 	b.late[l.s.id] = l
@@ -55,6 +59,7 @@ func (b *Broker) retryWills() int {
 			continue
 		}
 		b.mu.Lock()
+		b.dropWillLocked(l.s.id, l.w)
 		if b.late[l.s.id] == l {
 			delete(b.late, l.s.id)
 		}

@@ -188,9 +188,11 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"down: a capture that does not exist", bridge + "down = [{ filter = \"a/+\", topic = \"{2}\" }]\n", `f:5:35: bridge[0].down[0].topic: {2} means nothing here; there are {bridge} {gateway} {topic} {1}`},
 
 		// What this version does not do.
-		{"pending: off is accepted", "admin = { socket = \"\", address = \"\" }\nbroker.sys_interval = \"0s\"\nlimits.failed_logins = 0\n" + bridge + "gaps = \"\"\nstamp = \"off\"\ndead_letter_size = \"16384KiB\"\n", ``},
+		{"unrouted is no topic of its own", "broker.unrouted = \"{topic}\"\n", `f:1:19: broker.unrouted: must differ from {topic} itself: a message would go nowhere`},
+		{"unrouted below $SYS", "broker.unrouted = \"$SYS/{topic}\"\n", `f:1:19: broker.unrouted: must not be below $SYS, which is the broker's own`},
+		{"pending: off is accepted", "admin = { socket = \"\", address = \"\" }\nlimits.failed_logins = 0\n" + bridge + "gaps = \"\"\nstamp = \"off\"\ndead_letter_size = \"16384KiB\"\n", ``},
 		{"pending: a key", bridge + "proxy = \"env\"\n", `f:5:1: bridge[0].proxy: is not supported in this version; remove it or leave it at ""`},
-		{"pending: a key with an off value", "admin.socket = \"/x\"\n", `f:1:7: admin.socket: is not supported in this version; remove it or leave it at "/run/packetboat/admin.sock" or ""`},
+		{"pending: a key with an off value", "admin.address = \":80\"\n", `f:1:7: admin.address: is not supported in this version; remove it or leave it at "127.0.0.1:8580" or ""`},
 		{"pending: a wrong value is a wrong value first", bridge + "rate = -1\n", `f:5:8: bridge[0].rate: must not be negative`},
 		{"pending: a value of a key that works", "log.format = \"journal\"\n", `f:1:14: log.format: "journal" is not supported in this version; use "auto" or "text" or "json"`},
 		{"pending: a kind of frame", serialWith(`frame = { type = "slip" }`), `f:4:18: serial[0].frame.type: "slip" is not supported in this version; use "line"`},

@@ -24,9 +24,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
-	{"broker.sys_interval", off(`"10s"`, `"0s"`)},
-	{"broker.unrouted", off(`""`)},
-
 	{"auth.users", off(`"/etc/packetboat/users"`, `""`)},
 	{"auth.rule", absent()},
 
@@ -63,7 +60,6 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].source", off(`""`)},
 	{"bridge[].tls", rule{instead: useMQTT}},
 
-	{"admin.socket", off(`"/run/packetboat/admin.sock"`, `""`)},
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},

@@ -69,6 +69,12 @@ func (k *checker) broker() {
 	}
 	k.wholeSeconds("broker.max_keep_alive", int64(b.MaxKeepAlive))
 	b.Unrouted = k.topic("broker.unrouted", b.Unrouted, known{"gateway": k.c.Gateway.ID}, []string{"topic"}, true)
+	if b.Unrouted.String() == "{topic}" {
+		k.fail("broker.unrouted", "must differ from {topic} itself: a message would go nowhere")
+	}
+	if text := string(b.Unrouted.Expand(nil, func(dst []byte, _ string) []byte { return append(dst, 'x') })); strings.HasPrefix(text, "$SYS/") {
+		k.fail("broker.unrouted", "must not be below $SYS, which is the broker's own")
+	}
 }
 
 func (k *checker) wholeSeconds(key string, nanoseconds int64) {

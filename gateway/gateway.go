@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"time"
 
 	"packetboat/adapters"
 	"packetboat/adapters/serial"
@@ -29,10 +30,11 @@ type Options struct {
 
 // Gateway is a configured gateway. Run it once.
 type Gateway struct {
-	cfg    *config.Config
-	opt    Options
-	log    *slog.Logger
-	limits limits
+	cfg     *config.Config
+	opt     Options
+	log     *slog.Logger
+	limits  limits
+	started time.Time
 
 	store    *store.Store
 	broker   *broker.Broker
@@ -63,6 +65,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	if err := checkMount(g.cfg.Gateway); err != nil {
 		return err
 	}
+	g.started = time.Now()
 	g.limits = limitsOf(g.cfg, measure(g.cfg.Gateway.DataDir))
 	g.sockets = passedSockets()
 	defer g.sockets.close()
@@ -103,6 +106,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	for _, a := range g.adapters {
 		edge.run("adapter "+a.Name(), a.Run)
 	}
+	g.openAdmin(edge)
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
 	if open+len(g.adapters)+len(g.bridges) == 0 {

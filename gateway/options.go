@@ -42,6 +42,11 @@ func (g *Gateway) brokerOptions() broker.Options {
 		SysInterval:        b.SysInterval,
 		Version:            g.opt.Version,
 	}
+	if t := b.Unrouted; !t.IsZero() {
+		o.Unrouted = func(dst []byte, topic string) []byte {
+			return t.Expand(dst, func(dst []byte, _ string) []byte { return append(dst, topic...) })
+		}
+	}
 	// The zero values of these mean the broker's defaults.
 	if o.TopicAliasMax == 0 {
 		o.TopicAliasMax = -1

@@ -65,13 +65,15 @@ func (g *Gateway) report(ctx context.Context) {
 
 // A snapshot is how the gateway is, as far as one line tells.
 type snapshot struct {
-	failed   error // the disk queue's
-	bridges  []bridgeState
-	adapters int // configured
-	ready    int // of these, adapters whose port is open, or that devices can connect to
-	paused   int // links that are not read, since the queue takes nothing
-	clients  int64
-	closed   []string // listeners that do not open
+	failed       error // the disk queue's
+	damage       int   // places found when it was opened
+	ledgerErrors uint64
+	bridges      []bridgeState
+	adapters     int // configured
+	ready        int // of these, adapters whose port is open, or that devices can connect to
+	paused       int // links that are not read, since the queue takes nothing
+	clients      int64
+	closed       []string // listeners that do not open
 }
 
 type bridgeState struct {
@@ -82,7 +84,13 @@ type bridgeState struct {
 }
 
 func (g *Gateway) snapshot() snapshot {
-	s := snapshot{failed: g.store.Failed(), adapters: len(g.adapters), clients: g.broker.Stats().Connections}
+	disk := g.store.Stats()
+	s := snapshot{failed: g.store.Failed(), ledgerErrors: disk.LedgerErrors, adapters: len(g.adapters), clients: g.broker.Stats().Connections}
+	for i := range disk.Damage {
+		if !disk.Damage[i].Torn {
+			s.damage++
+		}
+	}
 	for _, b := range g.bridges {
 		st := bridgeState{name: b.Name(), state: b.State()}
 		if st.state.Phase == bridge.Stopped {

@@ -20,6 +20,18 @@ func AppendAck(dst []byte, version, typ byte, id uint16, code byte) []byte {
 	return append(dst, head, 2, byte(id>>8), byte(id))
 }
 
+// AppendAckReason is AppendAck for MQTT 5.0 with a reason string.
+func AppendAckReason(dst []byte, typ byte, id uint16, code byte, reason string) []byte {
+	var flags byte
+	if typ == PUBREL {
+		flags = 2
+	}
+	dst, start := begin(dst)
+	dst, at := beginProps(append(dst, byte(id>>8), byte(id), code))
+	dst = endProps(appendText(dst, PropReasonString, reason), at)
+	return finish(dst, start, typ, flags)
+}
+
 // ParseAck reads the body of the acknowledgement typ.
 func ParseAck(typ, flags byte, body []byte, version byte) (Ack, error) {
 	if typ == PUBREL != (flags == 2) || typ != PUBREL && flags != 0 { // [MQTT-3.6.1-1]

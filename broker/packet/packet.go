@@ -48,6 +48,18 @@ const maxVarint = 268_435_455
 // (max 0: no limit), as are a malformed length [MQTT-1.5.5-1] and wrong
 // reserved flags [MQTT-2.1.3-1].
 func Next(buf []byte, max int) (typ, flags byte, body []byte, n int, err error) {
+	return next(buf, max, 0)
+}
+
+// Next31 is Next for MQTT 3.1, where SUBSCRIBE, UNSUBSCRIBE and PUBREL have DUP
+// set when they are sent again (section 3.1 there); it is taken off.
+func Next31(buf []byte, max int) (typ, flags byte, body []byte, n int, err error) {
+	return next(buf, max, dup)
+}
+
+const dup = 8
+
+func next(buf []byte, max int, ignore byte) (typ, flags byte, body []byte, n int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil, 0, nil
 	}
@@ -57,7 +69,7 @@ func Next(buf []byte, max int) (typ, flags byte, body []byte, n int, err error) 
 	case 0:
 		return 0, 0, nil, 0, errReservedType
 	case PUBREL, SUBSCRIBE, UNSUBSCRIBE:
-		if flags != 2 {
+		if flags &^= ignore; flags != 2 {
 			return 0, 0, nil, 0, errFlags
 		}
 	default:

@@ -3,6 +3,7 @@ package packet
 import (
 	"bytes"
 	"encoding/binary"
+	"time"
 )
 
 // Publish is a PUBLISH packet, section 3.3.
@@ -110,11 +111,80 @@ func PublishSize(version byte, p *Publish) int {
 // PUBLISH with QoS 1 or 2 that AppendPublish made, so that one encoding can be
 // shared by many receivers.
 func PublishID(frame []byte) int {
+	i := headLen(frame)
+	return i + 2 + int(binary.BigEndian.Uint16(frame[i:]))
+}
+
+// PublishTopic returns the topic of a PUBLISH that AppendPublish made. It aliases
+// frame.
+func PublishTopic(frame []byte) string {
+	i := headLen(frame)
+	n := int(binary.BigEndian.Uint16(frame[i:]))
+	return alias(frame[i+2 : i+2+n])
+}
+
+func headLen(frame []byte) int {
 	i := 1
 	for frame[i] >= 0x80 {
 		i++
 	}
-	return i + 3 + int(binary.BigEndian.Uint16(frame[i+1:]))
+	return i + 1
+}
+
+// AppendAliased appends frame, an MQTT 5.0 PUBLISH without a topic alias that
+// AppendPublish made, with one: together with its topic when the receiver is to
+// learn it, else instead.
+func AppendAliased(dst, frame []byte, number uint16, tell bool) []byte {
+	body := frame[headLen(frame):]
+	topic := 2 + int(binary.BigEndian.Uint16(body))
+	props := topic // where the properties begin
+	if frame[0]>>1&3 > 0 {
+		props += 2
+	}
+	r := reader{b: body[props:]}
+	n := int(r.varint())
+	size := len(body) + 3 + varintLen(n+3) - varintLen(n)
+	if !tell {
+		size -= topic - 2
+	}
+	dst = appendVarint(append(dst, frame[0]), size)
+	if tell {
+		dst = append(dst, body[:props]...)
+	} else {
+		dst = append(append(dst, 0, 0), body[topic:props]...)
+	}
+	dst = append(appendVarint(dst, n+3), PropTopicAlias, byte(number>>8), byte(number))
+	return append(dst, r.b...)
+}
+
+// PublishExpiry returns where the message expiry interval stands in an MQTT 5.0
+// PUBLISH that AppendPublish made, 0 when it has none.
+func PublishExpiry(frame []byte) int {
+	i := headLen(frame)
+	i += 2 + int(binary.BigEndian.Uint16(frame[i:]))
+	if frame[0]>>1&3 > 0 {
+		i += 2
+	}
+	r := reader{b: frame[i:]}
+	if n := r.varint(); n == 0 || r.b[0] != PropMessageExpiry { // which comes first
+		return 0
+	}
+	return len(frame) - len(r.b) + 1
+}
+
+// Age takes what a PUBLISH that AppendPublish made has waited off its message
+// expiry interval. It returns false when that has passed.
+func Age(frame []byte, waited time.Duration) bool {
+	at := PublishExpiry(frame)
+	if at == 0 {
+		return true
+	}
+	left, seconds := binary.BigEndian.Uint32(frame[at:]), uint64(max(waited, 0)/time.Second)
+	if seconds >= uint64(left) {
+		return false
+	}
+	binary.BigEndian.PutUint32(frame[at:], left-uint32(seconds))
+	return true
 }
 
 // ParsePublish reads the body of a PUBLISH into p, replacing all of it. Topic,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,9 @@ func TestAFullQueueDropsTheOldestAndTellsExactlyWhat(t *testing.T) {
 				if len(gaps) != 1 || gaps[0].FirstSeq != 0 || gaps[0].LastSeq != uint64(n-len(got)-1) || gaps[0].Count != uint64(n-len(got)) ||
 					gaps[0].Reason != Dropped || gaps[0].Consumer != "bridge/up/0" {
 					t.Errorf("%d of %d are missing, gap markers %+v", n-len(got), n, gaps)
+				}
+				if want := []TopicCount{{"t", uint64(n - len(got))}}; len(gaps) != 1 || !slices.Equal(gaps[0].Topics, want) {
+					t.Errorf("topics of the gap markers %+v, want %+v", gaps, want)
 				}
 				b.open()
 				l := b.balance("bridge/up/0")

@@ -102,6 +102,8 @@ type Consumer struct {
 	overLimit             uint64 // seqs below were dropped or are in flight
 	pending               Gap    // its marker is staged with the frame
 	tells                 uint64 // 1 + seq of the newest message that tells of a gap
+	lastTopic             sentTopic
+	sentTopics            *[windowSize]sentTopic // of what was handed out, for who may give it up later
 
 	// progress
 	dirty        bool
@@ -270,6 +272,18 @@ func (c *Consumer) finishLocked(seq uint64) bool {
 	return true
 }
 
+// recountLocked counts what waits anew, from what is finished.
+func (c *Consumer) recountLocked() (n uint64) {
+	for lo := c.floor; lo < c.next; {
+		hi := c.alikeLocked(lo, c.next)
+		if _, skip := c.skipAt(lo); !skip && !c.isDoneLocked(lo) {
+			n += hi - lo
+		}
+		lo = hi
+	}
+	return n
+}
+
 // unqueueLocked takes one message out of the count of what waits.
 func (c *Consumer) unqueueLocked(seq uint64) {
 	size := c.sizeOfLocked(seq)
@@ -284,6 +298,16 @@ func (c *Consumer) unqueueLocked(seq uint64) {
 func (c *Consumer) hasSpanLocked(seq uint64) bool {
 	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
 	return i >= 0 && seq < c.spans[i].end()
+}
+
+// placeLocked returns where in the log the message of seq stands, or one shortly
+// before it; 0 when it is not there.
+func (c *Consumer) placeLocked(seq uint64) wal.Pos {
+	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
+	if i < 0 || seq >= c.spans[i].end() {
+		return 0
+	}
+	return c.spans[i].pos
 }
 
 // sizeOfLocked estimates the size of a message by the mean of its span.

@@ -71,7 +71,11 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			return false
 		}
 		if why := c.verdictLocked(found, d, seq); why != 0 {
-			c.giveUpLocked(seq, why, !found || d.QoS == 2)
+			topic := ""
+			if found {
+				topic = d.Topic
+			}
+			c.giveUpLocked(seq, why, !found || d.QoS == 2, topic)
 			continue // the next ones may go the same way: one commit for all
 		}
 		if !c.giveUpDurableLocked() {
@@ -85,6 +89,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		c.sentHigh = max(c.sentHigh, seq+1)
 		c.cursor++
+		c.noteTopicLocked(seq, d.Topic)
 		return true
 	}
 }
@@ -197,20 +202,20 @@ func (c *Consumer) readLocked(seq uint64, d *Delivery) (bool, error) {
 			if rec, ok := c.s.wal.Record(e.pos, c.rd.rec); ok {
 				c.rd.rec = rec
 				c.rd.next = 0
-				return c.fillLocked(d, rec, e.pos, seq), nil
+				return c.fillLocked(&c.rd, d, rec, e.pos, seq), nil
 			}
 		}
 	}
-	return c.scanLocked(seq, d)
+	return c.scanLocked(&c.rd, seq, d)
 }
 
-// scanLocked reads frames from the span of seq on until it finds the record.
-func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
+// scanLocked reads frames from the span of seq on until r finds the record.
+func (c *Consumer) scanLocked(r *reader, seq uint64, d *Delivery) (bool, error) {
 	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
 	if i < 0 || seq >= c.spans[i].end() {
 		return false, nil
 	}
-	r, sp := &c.rd, &c.spans[i]
+	sp := &c.spans[i]
 	if r.next == 0 || r.seq > seq || r.span != sp.first && r.next != sp.pos || r.rescued != sp.rescued {
 		r.next, r.recs = sp.pos, nil
 	}
@@ -233,11 +238,11 @@ func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
 			r.recs = rest
 			if hit && got == seq {
 				r.seq = seq + 1
-				return c.fillLocked(d, rec, at, seq), nil
+				return c.fillLocked(r, d, rec, at, seq), nil
 			}
 		}
 		all := c.lastPos < c.s.wal.Durable() // before the read: a commit may end while the lock is away
-		if err := c.readFrame(); err != nil {
+		if err := c.readFrame(r); err != nil {
 			if errors.Is(err, io.EOF) && all {
 				return false, nil // all there is was read
 			}
@@ -248,8 +253,7 @@ func (c *Consumer) scanLocked(seq uint64, d *Delivery) (bool, error) {
 
 // readFrame fetches the next frame, without the store's lock. Damage is passed
 // over: what was in it is missed when its seq comes.
-func (c *Consumer) readFrame() error {
-	r := &c.rd
+func (c *Consumer) readFrame(r *reader) error {
 	p := r.next
 	c.s.mu.Unlock()
 	recs, next, err := c.s.wal.Read(p, r.buf)
@@ -341,8 +345,8 @@ func (c *Consumer) seqIn(rec []byte, rescued bool) (uint64, bool) {
 	return 0, false
 }
 
-// fillLocked makes d of the record rec at p for c.
-func (c *Consumer) fillLocked(d *Delivery, rec []byte, p wal.Pos, seq uint64) bool {
+// fillLocked makes d of the record rec at p for c, in memory of rd.
+func (c *Consumer) fillLocked(rd *reader, d *Delivery, rec []byte, p wal.Pos, seq uint64) bool {
 	var r messageRecord
 	if parseMessage(rec, &r) != nil {
 		return false
@@ -360,9 +364,9 @@ func (c *Consumer) fillLocked(d *Delivery, rec []byte, p wal.Pos, seq uint64) bo
 	if string(r.topic) != topic {
 		topic = string(r.topic)
 	}
-	c.rd.ids = c.rd.ids[:0]
+	rd.ids = rd.ids[:0]
 	for cur := (cursor{b: t.subIDs}); len(cur.b) > 0; {
-		c.rd.ids = append(c.rd.ids, uint32(cur.uvarint()))
+		rd.ids = append(rd.ids, uint32(cur.uvarint()))
 	}
 	boot := r.boot
 	if boot == 0 {
@@ -372,7 +376,7 @@ func (c *Consumer) fillLocked(d *Delivery, rec []byte, p wal.Pos, seq uint64) bo
 		Topic: topic, Payload: r.payload, QoS: t.opts & flagQoS, Retain: t.opts&targetRetain != 0,
 		Props: r.props, Expiry: r.expiry, HasExpiry: r.flags&flagExpiry != 0,
 		PacketID: r.packetID, Received: Stamp{boot, r.up},
-	}, SubscriptionIDs: c.rd.ids}
+	}, SubscriptionIDs: rd.ids}
 	if o := c.s.originNum[r.origin]; o != nil {
 		d.Origin = o.name
 	}

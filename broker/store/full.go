@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +89,7 @@ func (s *Store) unneededLocked() bool {
 // loosenLocked lets the publishers go on that wait for what was dropped to be
 // freed, if it is.
 func (s *Store) loosenLocked() {
-	if !s.tight.Load() || s.waitsLocked() {
+	if !s.tight.Load() || s.waitsLocked() || s.censusNeed > 0 {
 		return
 	}
 	s.tight.Store(false)
@@ -97,12 +98,34 @@ func (s *Store) loosenLocked() {
 }
 
 // hardRoomLocked is how many bytes may really be written: unlike roomLocked, it
-// counts nothing as free that is not, and no reserve.
+// counts nothing as free that is not, but for the spare segments, and no reserve.
 func (s *Store) hardRoomLocked() int64 {
 	if s.opt.MaxSize == 0 {
 		return 1 << 62
 	}
-	return s.opt.MaxSize - s.wal.Stats().DiskBytes - s.wal.Staged() - 3*s.snap.size
+	st := s.wal.Stats()
+	return s.opt.MaxSize - st.DiskBytes + st.Spare - s.wal.Staged() - 3*s.snap.size
+}
+
+// poolRetry is when making spare segments is tried again after an error.
+const poolRetry = 10 * time.Minute
+
+// fillPool has spare segments made while hardly anything else is written. Not
+// when the room for them would cost messages.
+func (s *Store) fillPool() {
+	s.mu.Lock()
+	now := s.clocks.now().Up
+	due := now >= s.poolAt && s.roomLocked() > 4*s.opt.SegmentSize
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := s.wal.FillPool(); err != nil {
+		s.log.Warn("no spare segment could be prepared; commits cost the disk more without", "err", err)
+		s.mu.Lock()
+		s.poolAt = now + uint64(poolRetry/time.Microsecond)
+		s.mu.Unlock()
+	}
 }
 
 // pinnedLocked tells for each segment whether a span points into it.
@@ -140,7 +163,7 @@ func (s *Store) makeRoomLocked(m *Message, to []Target) (left []Target, err erro
 		}
 	}
 	for _, t := range out {
-		t.Consumer.dropNewestLocked(size)
+		t.Consumer.dropNewestLocked(size, m.Topic)
 	}
 	return left, nil
 }
@@ -174,7 +197,7 @@ func (s *Store) haveRoomLocked(size int64) bool {
 		room += gained
 	}
 	s.full = s.full && room < 4*s.opt.SegmentSize
-	if s.waitsLocked() {
+	if s.waitsLocked() || !s.countNextLocked(room) {
 		s.tight.Store(true)
 		s.wakeKeeper()
 	}
@@ -184,6 +207,17 @@ func (s *Store) haveRoomLocked(size int64) bool {
 	s.credit = min(room, s.opt.SegmentSize/4)
 	s.diskFree -= s.credit // until it is measured again
 	return true
+}
+
+// countNextLocked reports whether a census was taken of what goes next, if that
+// is soon; if not, it is asked for. A new segment takes room at once.
+func (s *Store) countNextLocked(room int64) bool {
+	need := max(s.opt.SegmentSize/4, 4*s.snap.size) + s.opt.SegmentSize
+	if room >= need+2*s.opt.SegmentSize || s.countedLocked(s.victimsLocked(need)) {
+		return true
+	}
+	s.censusNeed = need
+	return false
 }
 
 // roomLocked is how many bytes may still be staged: what bound and file system
@@ -201,13 +235,14 @@ func (s *Store) roomLocked() int64 {
 		s.wakeKeeper()
 	}
 	room := int64(1) << 62
+	st := s.wal.Stats()
 	if s.opt.MaxSize > 0 {
 		// In reserve: two segments and twice the snapshot, besides the two kept.
-		used := s.wal.Stats().DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
-		room = s.opt.MaxSize - used + free
+		used := st.DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
+		room = s.opt.MaxSize - used + free + st.Spare
 	}
 	if s.opt.MinFree > 0 {
-		room = min(room, s.diskFree-s.opt.MinFree+free)
+		room = min(room, s.diskFree-s.opt.MinFree+free+st.Spare)
 	}
 	return room
 }
@@ -260,11 +295,7 @@ func (s *Store) dropOrphansLocked() int64 {
 	segs := s.wal.Segments()
 	for i := 0; i+1 < len(segs); i++ {
 		shares := s.sharesLocked(segs[i].Start, segs[i+1].Start)
-		only := len(shares) > 0
-		for _, sh := range shares {
-			only = only && sh.c.orphan
-		}
-		if !only {
+		if !orphansOnly(shares) {
 			continue
 		}
 		for _, sh := range shares {
@@ -298,7 +329,7 @@ func (c *Consumer) leaveLocked(lo, hi wal.Pos, rescue bool) error {
 			first = high
 		}
 		if first < end {
-			c.dropLocked(&sp, first, end)
+			c.dropLocked(&sp, lo, first, end)
 		}
 	}
 	kept := c.spans[:0]
@@ -327,11 +358,13 @@ func (c *Consumer) maybeSentLocked() uint64 {
 	return c.cursor
 }
 
-// dropLocked ends the messages [first, end) of sp to make room.
-func (c *Consumer) dropLocked(sp *span, first, end uint64) {
+// dropLocked ends the messages [first, end) of sp, in the segment at lo, to make
+// room.
+func (c *Consumer) dropLocked(sp *span, lo wal.Pos, first, end uint64) {
 	c.endRangeLocked(Gap{
 		Reason: Dropped, FirstSeq: first, LastSeq: end - 1, From: sp.at, To: sp.at,
-		Bytes: sp.bytes / uint64(sp.count) * (end - first),
+		Bytes:  sp.bytes / uint64(sp.count) * (end - first),
+		Topics: c.s.censusLocked(lo).countLocked(c, first, end),
 	})
 }
 

@@ -133,7 +133,7 @@ func TestADirectoryOfAnEarlierBuildIsReadWhole(t *testing.T) {
 		if m := s.RetainedMessage("r"); m == nil || string(m.Payload) != "kept" {
 			t.Errorf("snapshots %v: retained message %+v", snapshots, m)
 		}
-		v, err := s.Verify(nil)
+		v, err := s.beginAudit().run(context.Background(), nil)
 		if err != nil || !v.OK() {
 			t.Errorf("snapshots %v: verify: %v %+v", snapshots, err, v)
 		}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"packetboat/broker/store/wal"
@@ -16,23 +18,16 @@ type Gap struct {
 	From, To  Stamp // receive times
 	FirstSeq  uint64
 	LastSeq   uint64
-	Topics    []TopicCount // at most 64
+	Topics    []TopicCount // at most 64; where they are not all, the counts are fewer than Count
 	Abandoned bool         // PUBREL goes out for each: the peer may hold them half open
 
 	pos     wal.Pos // of its record; of several that were merged, the last
 	telling bool    // the one message of it told of another gap
 }
 
-// TopicCount is how many messages of a gap had a topic.
-type TopicCount struct {
-	Topic string
-	Count uint64
-}
-
 const (
-	maxGaps      = 1000
-	gapReach     = 64 // how far back the one is looked for that a gap follows on
-	maxGapTopics = 64
+	maxGaps  = 1000
+	gapReach = 64 // how far back the one is looked for that a gap follows on
 )
 
 // appendGap: consumer, flags, reason, count, bytes, from, to, first, last, topics.
@@ -49,6 +44,15 @@ func appendGap(dst []byte, num uint32, g *Gap) []byte {
 		dst = binary.AppendUvarint(appendBytes(dst, t.Topic), t.Count)
 	}
 	return dst
+}
+
+// gapSize is how long the record of g is at most, whatever its count.
+func gapSize(g *Gap) int {
+	n := 3 + 11*binary.MaxVarintLen64
+	for _, t := range g.Topics[:min(len(g.Topics), maxGapTopics)] {
+		n += 2*binary.MaxVarintLen64 + len(t.Topic)
+	}
+	return n
 }
 
 func parseGap(c *cursor) (num uint32, g Gap) {
@@ -105,6 +109,7 @@ func (s *Store) noteGapLocked(g Gap, p wal.Pos) {
 		if !apart && last.Reason == g.Reason && last.LastSeq+1 == g.FirstSeq && last.Abandoned == g.Abandoned {
 			last.Count += g.Count
 			last.Bytes += g.Bytes
+			last.addTopics(g.Topics)
 			last.To, last.LastSeq, last.pos = g.To, g.LastSeq, p
 			return
 		}
@@ -114,13 +119,20 @@ func (s *Store) noteGapLocked(g Gap, p wal.Pos) {
 		s.gaps = append(s.gaps[:0], s.gaps[1:]...)
 	}
 	s.gaps = append(s.gaps, g)
+	if s.gapTopics += len(g.Topics); s.gapTopics > maxLedgerTopics {
+		s.boundTopicsLocked()
+	}
 }
 
 // Gaps returns the newest gap markers, oldest first.
 func (s *Store) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Gap(nil), s.gaps...)
+	out := append([]Gap(nil), s.gaps...)
+	for i := range out {
+		out[i].Topics = slices.Clone(out[i].Topics) // those in the ledger grow
+	}
+	return out
 }
 
 // Lag is the ledger of one consumer. It balances:
@@ -134,10 +146,45 @@ type Lag struct {
 	Lost      map[Reason]uint64
 }
 
+// checkLedgersLocked compares the counters of what waits with the state that
+// they count, at each start and with each snapshot, and puts them right: a
+// ledger that is wrong must not go on as if it were not. Verify compares the
+// rest, with the log.
+func (s *Store) checkLedgersLocked() {
+	for _, c := range s.consumers {
+		n := c.recountLocked()
+		if n == c.queued {
+			continue
+		}
+		s.ledgerErrors++
+		s.log.Error("the ledger of a queue was wrong about what waits; it is put right: please report this, with the output of packetboat queue verify",
+			"consumer", c.name, "ledger", c.queued, "waiting", n)
+		c.queued = n
+	}
+}
+
+// balances reports whether the ledger adds up.
+func (l *Lag) balances() bool {
+	sum := l.Delivered + l.Messages
+	for _, n := range l.Lost {
+		sum += n
+	}
+	return sum == l.Accepted
+}
+
+// same compares the counts of two ledgers.
+func (l *Lag) same(o *Lag) bool {
+	return l.Messages == o.Messages && l.Accepted == o.Accepted && l.Delivered == o.Delivered && maps.Equal(l.Lost, o.Lost)
+}
+
 // Lag returns what waits for the consumer and what became of the rest.
 func (c *Consumer) Lag() Lag {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	return c.lagLocked()
+}
+
+func (c *Consumer) lagLocked() Lag {
 	l := Lag{Messages: c.queued, Bytes: c.queuedBytes, Accepted: c.accepted, Lost: map[Reason]uint64{}}
 	l.Delivered = c.accepted - c.queued
 	for r, n := range c.lost {

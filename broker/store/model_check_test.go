@@ -1,18 +1,28 @@
 package store
 
-import "encoding/binary"
+import (
+	"context"
+	"encoding/binary"
+)
 
 // What the model compares: the promises of model_test.go against the store.
 
-// verify compares the ledgers with the log that is on the disk.
-func (m *model) verify() {
-	v, err := m.s.Verify(nil)
+// verify compares the ledgers with the log that is on the disk, in a running
+// store after a commit.
+func (m *model) verify(running bool) {
+	a := m.s.beginAudit()
+	if running {
+		if m.commit(); m.dead || m.s.wal.Durable() < a.until {
+			return
+		}
+	}
+	v, err := a.run(context.Background(), nil)
 	if err != nil {
 		m.fail("verify: %v", err)
 	}
 	for i := range v.Ledgers {
 		if l := &v.Ledgers[i]; !l.Agrees() {
-			m.fail("%s: the log does not agree with the ledger: %+v", l.Consumer, *l)
+			m.fail("%s: the log does not agree with the ledger: %+v; the log gives %+v", l.Consumer, *l, l.Counts)
 		}
 	}
 }
@@ -26,6 +36,9 @@ func (m *model) checkLag(c *Consumer) {
 		if _, skip := c.skipAt(seq); !skip && !c.isDoneLocked(seq) {
 			n++
 		}
+	}
+	if r := c.recountLocked(); r != n || c.s.ledgerErrors > 0 {
+		m.fail("%s: recounted %d one by one, %d in ranges, %d ledgers were wrong", c.name, n, r, c.s.ledgerErrors)
 	}
 	if n != c.queued {
 		m.fail("%s: ledger says %d queued, a recount %d", c.name, c.queued, n)

@@ -213,7 +213,7 @@ func (m *model) open(life int) {
 	}
 	m.checkKV()
 	m.checkIDs()
-	m.verify()
+	m.verify(false)
 }
 
 func (m *model) step() {
@@ -231,7 +231,7 @@ func (m *model) step() {
 	case 9:
 		m.set()
 	case 10:
-		switch m.rng.IntN(6) {
+		switch m.rng.IntN(7) {
 		case 0:
 			m.snapshot()
 		case 1:
@@ -242,6 +242,14 @@ func (m *model) step() {
 			m.mayCrash(m.s.freeSegments)
 		case 4:
 			m.dropOldest()
+		case 5:
+			m.mayCrash(func() {
+				if err := m.s.wal.FillPool(); err != nil {
+					m.logf("pool: %v", err)
+				}
+			})
+		case 6:
+			m.verify(true)
 		}
 	case 11:
 		m.forget()

@@ -1,6 +1,10 @@
 package store
 
-import "packetboat/broker/store/wal"
+import (
+	"strings"
+
+	"packetboat/broker/store/wal"
+)
 
 // Policy is what happens to a consumer's messages when there is no room.
 type Policy byte
@@ -80,9 +84,10 @@ func (s *Store) admitLocked(to []Target, size uint64, full bool) (left, out []Ta
 
 // dropNewestLocked counts a message that was not stored for c: it has a seq and
 // a gap marker, so that the ledger balances.
-func (c *Consumer) dropNewestLocked(size uint64) {
+func (c *Consumer) dropNewestLocked(size uint64, topic string) {
 	at := c.s.clocks.now()
-	c.dropLaterLocked(Gap{Consumer: c.name, Reason: Dropped, Count: 1, Bytes: size, From: at, To: at, FirstSeq: c.next, LastSeq: c.next})
+	c.dropLaterLocked(Gap{Consumer: c.name, Reason: Dropped, Count: 1, Bytes: size, From: at, To: at, FirstSeq: c.next, LastSeq: c.next,
+		Topics: oneTopic(strings.Clone(topic))})
 }
 
 // dropLaterLocked ends the messages of g now and stages its marker when the
@@ -98,6 +103,7 @@ func (c *Consumer) dropLaterLocked(g Gap) {
 		p.LastSeq, p.To = g.LastSeq, g.To
 		p.Count += g.Count
 		p.Bytes += g.Bytes
+		p.addTopics(g.Topics)
 	} else {
 		c.stagePendingLocked(nil)
 		c.pending = g
@@ -111,6 +117,10 @@ func (c *Consumer) dropLaterLocked(g Gap) {
 func (c *Consumer) stagePendingLocked(buf []byte) {
 	if c.pending.Count == 0 {
 		return
+	}
+	c.s.wal.MakeRoom(gapSize(&c.pending)) // the progress that it makes comes behind it
+	if c.pending.Count == 0 {
+		return // staged with the frame that was closed
 	}
 	g := c.pending
 	c.pending = Gap{}

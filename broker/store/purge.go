@@ -12,24 +12,29 @@ import (
 // identifier is used again that the peer may still hold. It returns how many
 // messages were ended and from when on that is durable.
 func (c *Consumer) Purge() (n uint64, r Receipt) {
+	topics := c.s.takeCensusOf(c)
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	before := c.queued
 	high := c.floor
 	if c.qos2 {
 		high = min(max(c.sentHigh, c.floor), c.next)
-		r = r.After(c.purgeLocked(c.floor, high, true))
+		r = r.After(c.purgeLocked(topics, c.floor, high, true))
 	}
-	r = r.After(c.purgeLocked(high, c.next, false))
+	r = r.After(c.purgeLocked(topics, high, c.next, false))
+	if !r.IsZero() {
+		c.s.wakeLocked(c, wal.Pos(r.pos)) // what was abandoned is to be handed out
+	}
 	return before - c.queued, r
 }
 
-func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
+func (c *Consumer) purgeLocked(topics *census, first, end uint64, abandoned bool) Receipt {
 	if first >= end {
 		return Receipt{}
 	}
 	now := c.s.clocks.now()
-	g := Gap{Reason: Purged, Bytes: c.queuedBytes, From: now, To: now, FirstSeq: first, LastSeq: end - 1, Abandoned: abandoned}
+	g := Gap{Reason: Purged, Bytes: c.queuedBytes, From: now, To: now, FirstSeq: first, LastSeq: end - 1, Abandoned: abandoned,
+		Topics: topics.countLocked(c, first, end)}
 	for i := range c.spans {
 		if c.spans[i].end() > first {
 			g.From = c.spans[i].at
@@ -52,6 +57,9 @@ func (c *Consumer) purgeLocked(first, end uint64, abandoned bool) Receipt {
 // Nothing later is delivered, and no segment freed, before it is durable.
 func (c *Consumer) endRangeLocked(g Gap) Receipt {
 	g.Consumer = c.name
+	// The progress that the range being finished makes comes behind the marker, or
+	// whoever reads the log takes it for delivered.
+	c.s.wal.MakeRoom(gapSize(&g))
 	before := c.lost[g.Reason]
 	c.applyGapLocked(&g)
 	if g.Count = c.lost[g.Reason] - before; g.Count == 0 {

@@ -291,11 +291,14 @@ func appendSegmentRecord(dst []byte, p wal.Pos) []byte {
 }
 
 func appendTable(dst []byte, c *Consumer) []byte {
-	next := c.next
-	if c.pending.Count > 0 && c.pending.LastSeq+1 == next {
-		next = c.pending.FirstSeq // left out, and the marker that says so is still to come
+	next, floor := c.next, c.floor
+	if p := &c.pending; p.Count > 0 { // ended, and the marker that says so is still to come
+		floor = min(floor, p.FirstSeq)
+		if p.LastSeq+1 == next {
+			next = p.FirstSeq
+		}
 	}
-	dst = appendUvarints(append(dst, recTable), uint64(c.num), uint64(c.ids.First), uint64(c.ids.N), next, min(c.floor, next))
+	dst = appendUvarints(append(dst, recTable), uint64(c.num), uint64(c.ids.First), uint64(c.ids.N), next, floor)
 	return append(dst, c.name...)
 }
 

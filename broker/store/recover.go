@@ -12,6 +12,8 @@ import (
 // recovery applies snapshot and log to an empty store.
 type recovery struct {
 	s        *Store
+	reading  *reading
+	last     lastMessage
 	damaged  []wal.Damage
 	snapshot bool
 	holes    []hole
@@ -25,9 +27,20 @@ type hole struct {
 	at         Stamp // the last moment known before it
 }
 
+// reading is for a Store that only tells what the log gives.
+type reading struct {
+	until       wal.Pos   // of the log
+	snapshots   []wal.Pos // to begin with one of these; none: from the log's beginning
+	ledgersOnly bool      // keys and retained messages are of no interest
+}
+
 // recover brings the store to the state of the log's end.
-func (s *Store) recover(dir string) error {
-	r := &recovery{s: s}
+func (s *Store) recover(dir string, reading *reading) error {
+	r := &recovery{s: s, reading: reading}
+	until := wal.Pos(0)
+	if reading != nil {
+		until = reading.until
+	}
 	from, count, err := r.loadSnapshot()
 	if err != nil {
 		return err
@@ -39,6 +52,7 @@ func (s *Store) recover(dir string) error {
 		BeginSegment: s.beginSegmentLocked,
 		OnCommit:     s.onCommit,
 		OnDamage:     r.damage,
+		Until:        until,
 		OnState:      s.onState,
 		ReadStaged:   s.without("read_only_durable"),
 	}, r.apply)
@@ -52,10 +66,14 @@ func (s *Store) recover(dir string) error {
 	if known := s.clocks.begin(s.wal.End()); !known || !s.readOnly() {
 		s.recordClockLocked()
 	}
+	s.tellDamage()
 	r.assume()
 	r.lose()
 	r.dismiss()
 	r.afterDamage()
+	if reading == nil {
+		s.checkLedgersLocked()
+	}
 	s.snap.due = len(r.damaged) > 0
 	for _, c := range s.consumers {
 		c.rewindLocked()
@@ -71,6 +89,9 @@ func (r *recovery) loadSnapshot() (wal.Pos, uint64, error) {
 	snaps, err := wal.Snapshots(r.s.fs)
 	if err != nil {
 		return 0, 0, err
+	}
+	if r.reading != nil {
+		snaps = r.reading.snapshots
 	}
 	for i, p := range snaps {
 		count, size, err := wal.ReadSnapshot(r.s.fs, p, func(rec []byte) error { return r.applySnapshot(rec) })
@@ -123,6 +144,9 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 			s.forgetLocked(o, uint16(c.uvarint()))
 		}
 	case recSet:
+		if r.ledgersOnly() {
+			return nil
+		}
 		key := string(c.bytes())
 		s.kv[key] = slices.Clone(c.b)
 		s.sealGapsLocked(key, c.b)
@@ -192,6 +216,7 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 	}
 	at := Stamp{boot, m.up}
 	s.clocks.note(at)
+	r.last.note(p, &m)
 	var t targetRecord
 	for m.next(&t) {
 		c := s.consumers[t.num]
@@ -213,7 +238,7 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 		}
 		c.acceptLocked(p, frame, len(rec), t.opts&flagQoS, at)
 	}
-	if rec[0] == recMessage && m.flags&flagRetain != 0 {
+	if rec[0] == recMessage && m.flags&flagRetain != 0 && !r.ledgersOnly() {
 		msg := Message{Topic: string(m.topic), Payload: m.payload, QoS: m.flags & flagQoS, Retain: true, Props: m.props,
 			Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}
 		s.retainLocked(&msg, at)
@@ -337,7 +362,6 @@ func (r *recovery) dismiss() {
 		s.removeLocked(c)
 		at := s.appendLocked(appendRemove(s.scratch[:0], c.num))
 		if c.queued > 0 {
-			s.lostElsewhere += c.queued
 			s.noteGapLocked(Gap{Reason: Damaged, Count: c.queued, Bytes: c.queuedBytes, From: s.clocks.lastKnown(), To: s.clocks.lastKnown()}, wal.Pos(at.pos))
 		}
 	}
@@ -401,12 +425,17 @@ func (r *recovery) tableEntry(c *cursor) {
 	}
 }
 
+func (r *recovery) ledgersOnly() bool { return r.reading != nil && r.reading.ledgersOnly }
+
+// damage notes bytes that cannot be read or, behind them, how many messages the
+// next frame proves to have been in them.
 func (r *recovery) damage(d wal.Damage) {
 	r.damaged = append(r.damaged, d)
 	if d.Bytes > 0 {
-		r.s.damage = append(r.s.damage, d)
+		r.s.damage = append(r.s.damage, r.last.damage(d, r.s))
+	} else if n := len(r.s.damage); n > 0 {
+		r.s.damage[n-1].Messages = d.Messages
 	}
-	r.s.lostElsewhere += d.Messages
 }
 
 // afterDamage makes sure that no packet identifier is used again that a peer

@@ -55,41 +55,45 @@ type Store struct {
 	log  *slog.Logger
 	wal  *wal.Log
 
-	mu            sync.Mutex
-	consumers     map[uint32]*Consumer
-	byName        map[string]*Consumer
-	lastNum       uint32
-	origins       map[string]*origin
-	originNum     map[uint32]*origin
-	lastOrigin    uint32
-	kv            map[string][]byte
-	retained      map[string]*Message
-	clocks        clocks
-	segment       wal.Pos // of the newest record
-	scratch       []byte  // one record being staged
-	sealBuf       []byte  // ... while a frame is closed
-	gaps          []Gap
-	gapSeal       wal.Pos           // markers up to here were told and are not merged with later ones
-	onGap         map[string]func() // by who is to hear of new markers
-	lostElsewhere uint64            // messages in damaged bytes, consumer unknown
+	mu         sync.Mutex
+	consumers  map[uint32]*Consumer
+	byName     map[string]*Consumer
+	lastNum    uint32
+	origins    map[string]*origin
+	originNum  map[uint32]*origin
+	lastOrigin uint32
+	kv         map[string][]byte
+	retained   map[string]*Message
+	clocks     clocks
+	segment    wal.Pos // of the newest record
+	scratch    []byte  // one record being staged
+	sealBuf    []byte  // ... while a frame is closed
+	gaps       []Gap
+	gapSeal    wal.Pos           // markers up to here were told and are not merged with later ones
+	onGap      map[string]func() // by who is to hear of new markers
+	gapTopics  int               // of all of them
+	censuses   []*census         // of the segments that are the next to go
+	censusNeed int64             // bytes of such segments that have no census yet; 0 = none
 
-	toWake   []*Consumer
-	woken    []func() // scratch of onCommit
-	dirty    []*Consumer
-	flying   []flyingFloor // progress records that are not durable yet
-	snap     snapshotState
-	damage   []wal.Damage
-	dir      string // "" with Options.FS
-	diskFree int64  // of the file system, as last measured
-	credit   int64  // bytes that may be staged before the bounds are looked at again
-	full     bool
-	ending   bool
-	tight    atomic.Bool   // what was dropped has to be freed before more is staged
-	loose    chan struct{} // closed when it is
-	stalled  []*Consumer   // whose log could not be read; tried again by the housekeeping
-	unpinned wal.Pos       // of the newest record that made a segment free to go
-	idShift  uint64        // 0 but in the test without the rule id_from_seq
-	accepted uint64
+	toWake       []*Consumer
+	woken        []func() // scratch of onCommit
+	dirty        []*Consumer
+	flying       []flyingFloor // progress records that are not durable yet
+	snap         snapshotState
+	damage       []Damage
+	dir          string // "" with Options.FS
+	diskFree     int64  // of the file system, as last measured
+	credit       int64  // bytes that may be staged before the bounds are looked at again
+	full         bool
+	ending       bool
+	poolAt       uint64        // µs of uptime: no spare segment is made before
+	tight        atomic.Bool   // what was dropped has to be freed before more is staged
+	loose        chan struct{} // closed when it is
+	stalled      []*Consumer   // whose log could not be read; tried again by the housekeeping
+	ledgerErrors uint64        // since Open
+	unpinned     wal.Pos       // of the newest record that made a segment free to go
+	idShift      uint64        // 0 but in the test without the rule id_from_seq
+	accepted     uint64
 }
 
 // flyingFloor is a floor in a progress record at pos.
@@ -102,7 +106,9 @@ type flyingFloor struct {
 // Open recovers the queue in dir and gets ready to go on; nothing runs until
 // Run. It fails when the directory is in use, cannot be read, is not a queue,
 // or was written by a newer program; damage alone never makes it fail.
-func Open(dir string, opt Options) (*Store, error) {
+func Open(dir string, opt Options) (*Store, error) { return open(dir, opt, nil) }
+
+func open(dir string, opt Options, reading *reading) (*Store, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -132,7 +138,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	if s.without("id_from_seq") {
 		s.idShift = uint64(opt.Clock.Uptime())
 	}
-	if err := s.recover(dir); err != nil {
+	if err := s.recover(dir, reading); err != nil {
 		if s.lock != nil {
 			s.lock.Close()
 		}
@@ -163,18 +169,16 @@ func (s *Store) openDir(dir string) error {
 // Run commits what is staged, writes snapshots and frees what is read, until
 // ctx ends. It then commits once more, closes the files and returns.
 func (s *Store) Run(ctx context.Context) error {
-	keeper := make(chan struct{})
+	var keepers sync.WaitGroup
 	keeperCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		defer close(keeper)
-		s.keep(keeperCtx)
-	}()
+	keepers.Go(func() { s.keep(keeperCtx) })
+	keepers.Go(func() { s.watch(keeperCtx) })
 	commitCtx, stopCommits := context.WithCancel(context.WithoutCancel(ctx))
 	committer := make(chan error, 1)
 	go func() { committer <- s.wal.Run(commitCtx) }()
 	<-ctx.Done()
 	stop()
-	<-keeper
+	keepers.Wait()
 	s.mu.Lock()
 	s.ending = true // all progress joins the last commit
 	s.mu.Unlock()
@@ -189,13 +193,29 @@ func (s *Store) Run(ctx context.Context) error {
 	return nil
 }
 
+// watch looks for a disk that hangs. Not the housekeeping's: that writes, too.
+func (s *Store) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.wal.CheckHang(hangLimit)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // keep is the housekeeping: once a second, and when something asks.
 func (s *Store) keep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 0; ; n++ {
+		ticked := false
 		select {
 		case <-tick.C:
+			ticked = true
 		case <-s.snap.wake:
 		case <-ctx.Done():
 			return
@@ -203,7 +223,6 @@ func (s *Store) keep(ctx context.Context) {
 		if n%10 == 0 {
 			s.checkClock()
 		}
-		s.wal.CheckHang(hangLimit)
 		s.mu.Lock()
 		idle := s.idleProgressLocked()
 		s.mu.Unlock()
@@ -215,7 +234,11 @@ func (s *Store) keep(ctx context.Context) {
 			s.log.Error("snapshot of the queue failed; it is tried again", "err", err)
 		}
 		s.freeSegments()
+		s.takeCensuses()
 		s.keepBounds(ctx)
+		if ticked {
+			s.fillPool()
+		}
 	}
 }
 
@@ -254,16 +277,17 @@ func (s *Store) Failed() error { return s.wal.Failed() }
 
 // Stats are counters since Open, and sizes.
 type Stats struct {
-	Messages  uint64 // published for durable consumers
-	Commits   uint64
-	Bytes     uint64 // written into frames
-	Slowest   time.Duration
-	DiskBytes int64
-	Segments  int64
-	Staged    int64
-	Consumers int
-	Retained  int
-	Damage    []wal.Damage // found at start
+	Messages     uint64 // published for durable consumers
+	Commits      uint64
+	Bytes        uint64 // written into frames
+	Slowest      time.Duration
+	DiskBytes    int64
+	Segments     int64
+	Staged       int64
+	Consumers    int
+	Retained     int
+	LedgerErrors uint64   // ledgers that were wrong, see the log
+	Damage       []Damage // found at start
 }
 
 // Stats returns the counters.
@@ -274,7 +298,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Messages: s.accepted, Commits: w.Commits, Bytes: w.Bytes, Slowest: w.Slowest,
 		DiskBytes: w.DiskBytes, Segments: int64(w.Segments), Staged: s.wal.Staged(),
-		Consumers: len(s.consumers), Retained: len(s.retained), Damage: s.damage,
+		Consumers: len(s.consumers), Retained: len(s.retained), LedgerErrors: s.ledgerErrors, Damage: s.damage,
 	}
 }
 

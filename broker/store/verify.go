@@ -1,13 +1,22 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"slices"
 	"sort"
 
 	"packetboat/broker/store/wal"
 )
+
+// Verification: the ledgers against the log as it stands on the disk. Two things
+// are compared, neither of which trusts the counters:
+//
+//  1. every message that a ledger says is queued has to be in the log;
+//  2. the counts that come out when the log is applied again to the snapshot
+//     before the last have to be those that the store has.
 
 // Verification is what reading every byte of the log again has shown.
 type Verification struct {
@@ -15,8 +24,12 @@ type Verification struct {
 	Frames   uint64
 	Messages uint64 // message and rescue records that are intact
 	Bytes    int64
-	Damage   []wal.Damage
+	Damage   []Damage
 	Ledgers  []LedgerCheck
+
+	// Derived: the counts were compared with those that the log gives. Where the
+	// log before the snapshot there is is gone, nothing gives them.
+	Derived bool
 }
 
 // LedgerCheck compares a consumer's ledger with the log.
@@ -25,22 +38,21 @@ type LedgerCheck struct {
 	Lag      Lag
 	Found    uint64     // messages it waits for that the log has
 	Missing  []SeqRange // ... and those that it has not
+	Counts   *Lag       // what the log gives, if that is something else; ages and bytes are not compared
 }
 
 // SeqRange is the seqs from First to Last.
 type SeqRange struct{ First, Last uint64 }
 
 // Agrees reports whether the log has exactly what the ledger says is queued,
-// and the ledger balances.
+// and gives the same counts.
 func (c *LedgerCheck) Agrees() bool {
-	sum := c.Lag.Delivered + c.Lag.Messages
-	for _, n := range c.Lag.Lost {
-		sum += n
-	}
-	return len(c.Missing) == 0 && c.Found == c.Lag.Messages && sum == c.Lag.Accepted
+	return len(c.Missing) == 0 && c.Found == c.Lag.Messages && c.Counts == nil && c.Lag.balances()
 }
 
-// OK reports whether nothing is damaged and all ledgers agree.
+// OK reports whether nothing is damaged and all ledgers agree. Bytes at the end
+// that cannot be read count: most often they are a commit that nobody was told
+// of, but what was damaged there looks the same.
 func (v *Verification) OK() bool {
 	for i := range v.Ledgers {
 		if !v.Ledgers[i].Agrees() {
@@ -50,94 +62,103 @@ func (v *Verification) OK() bool {
 	return len(v.Damage) == 0
 }
 
-// Verify reads the whole log and compares what is there with what the ledgers
-// say is queued. progress, if not nil, is told the share that is done. The store
-// must not be in use otherwise.
-func (s *Store) Verify(progress func(done, total int64)) (*Verification, error) {
-	v := &Verification{Damage: append([]wal.Damage(nil), s.damage...)}
-	found := map[*Consumer]*seqSet{}
-	segs := s.wal.Segments()
+// Verify reads the whole log and compares what is there with the ledgers, also
+// while the store is in use. progress, if not nil, is told how much is done.
+func (s *Store) Verify(ctx context.Context, progress func(done, total int64)) (*Verification, error) {
+	a := s.beginAudit()
+	if !s.readOnly() {
+		if err := s.wal.Wait(ctx, a.until-1); err != nil {
+			return nil, fmt.Errorf("wait for the log: %w", err)
+		}
+	}
+	return a.run(ctx, progress)
+}
+
+// audit is a verification under way: the ledgers at a position of the log.
+type audit struct {
+	s       *Store
+	until   wal.Pos
+	ledgers map[uint32]*ledgerCopy
+	last    lastMessage
+	v       Verification
+}
+
+// ledgerCopy is the state of a consumer at the position of an audit.
+type ledgerCopy struct {
+	c     *Consumer // as it was: only its seqs and counts mean something
+	lag   Lag
+	found *seqSet
+}
+
+// beginAudit copies the ledgers as they are at the end of the log, after all
+// progress was staged: then the log gives the same.
+func (s *Store) beginAudit() *audit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.readOnly() {
+		s.progressLocked(true)
+		s.wal.Seal()
+	}
+	a := &audit{s: s, until: s.wal.OpenFrame(), ledgers: map[uint32]*ledgerCopy{}}
+	for num, c := range s.consumers {
+		at := *c
+		at.skips = append([]skipped(nil), c.skips...)
+		at.spans, at.ring, at.rd = nil, nil, reader{}
+		a.ledgers[num] = &ledgerCopy{c: &at, lag: c.lagLocked(), found: &seqSet{from: c.floor}}
+	}
+	return a
+}
+
+func (a *audit) run(ctx context.Context, progress func(done, total int64)) (*Verification, error) {
+	a.until = min(a.until, a.s.wal.Durable())
 	var total, done int64
-	for _, seg := range segs {
+	for _, seg := range a.s.wal.Segments() {
 		total += seg.Size
 	}
-	err := s.walk(func(frame wal.Pos, recs []byte) error {
-		v.Frames++
-		v.Bytes += int64(len(recs))
-		for len(recs) > 0 {
-			rec, rest, err := wal.NextRecord(recs)
-			if err != nil {
-				return fmt.Errorf("frame at %x: %w", uint64(frame), err)
-			}
-			s.see(rec, found, v)
-			recs = rest
-		}
-		return nil
-	}, func(d wal.Damage) { v.Damage = append(v.Damage, d) }, func(i int) {
-		done += segs[i].Size
-		v.Segments++
-		if progress != nil {
-			progress(done, total)
-		}
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	err := a.s.wal.Audit(a.until, wal.AuditSink{
+		Frame: func(p wal.Pos, recs []byte) error {
+			a.v.Frames++
+			a.v.Bytes += int64(len(recs))
+			return errors.Join(ctx.Err(), a.frame(p, recs))
+		},
+		Damage: func(d wal.Damage) { a.v.Damage = append(a.v.Damage, a.last.damage(d, a.s)) },
+		Segment: func(size int64) {
+			a.v.Segments++
+			done += size
+			progress(min(done, total), total)
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	names := make([]string, 0, len(s.byName))
-	for name := range s.byName {
-		names = append(names, name)
+	a.earlierDamage()
+	derived, err := a.derive()
+	if err != nil {
+		return nil, err
 	}
-	s.mu.Unlock()
-	sort.Strings(names)
-	for _, name := range names {
-		c := s.Lookup(name)
-		v.Ledgers = append(v.Ledgers, c.check(found[c]))
-	}
-	return v, nil
+	a.compare(derived)
+	return &a.v, nil
 }
 
-// walk passes every frame of every segment to frame, from the oldest.
-func (s *Store) walk(frame func(p wal.Pos, recs []byte) error, damage func(wal.Damage), segment func(i int)) error {
-	segs := s.wal.Segments()
-	var buf []byte
-	for i, seg := range segs {
-		end := s.wal.Durable()
-		if i+1 < len(segs) {
-			end = segs[i+1].Start
+func (a *audit) frame(p wal.Pos, recs []byte) error {
+	at := p + frameHead
+	for len(recs) > 0 {
+		rec, rest, err := wal.NextRecord(recs)
+		if err != nil {
+			return fmt.Errorf("frame at %x: %w", uint64(p), err)
 		}
-		for p := seg.Start; p < end; {
-			recs, next, err := s.wal.Read(p, buf)
-			if cap(recs) > cap(buf) {
-				buf = recs[:0]
-			}
-			var bad *wal.DamagedError
-			switch {
-			case errors.Is(err, io.EOF):
-				p = end
-				continue
-			case errors.As(err, &bad):
-				// A sealed file that ends early was followed by one that is freed.
-				if bad.Next < end {
-					damage(wal.Damage{Pos: p, Bytes: int64(bad.Next - p)})
-				}
-				p = max(bad.Next, p+1)
-				continue
-			case err != nil:
-				return fmt.Errorf("read frame at %x: %w", uint64(p), err)
-			}
-			if err := frame(p, recs); err != nil {
-				return err
-			}
-			p = next
-		}
-		segment(i)
+		a.see(at, rec)
+		at += wal.Pos(len(recs) - len(rest))
+		recs = rest
 	}
 	return nil
 }
 
 // see notes for whom of its consumers a record still waits.
-func (s *Store) see(rec []byte, found map[*Consumer]*seqSet, v *Verification) {
+func (a *audit) see(p wal.Pos, rec []byte) {
 	if len(rec) == 0 || rec[0] != recMessage && rec[0] != recRescue {
 		return
 	}
@@ -145,26 +166,110 @@ func (s *Store) see(rec []byte, found map[*Consumer]*seqSet, v *Verification) {
 	if parseMessage(rec, &m) != nil {
 		return
 	}
-	v.Messages++
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	a.v.Messages++
+	a.last.note(p, &m)
 	var t targetRecord
 	for m.next(&t) {
-		c := s.consumers[t.num]
-		if c == nil || t.seq >= c.next || c.isDoneLocked(t.seq) {
-			continue
+		if l := a.ledgers[t.num]; l != nil && t.seq < l.c.next && !l.c.isDoneLocked(t.seq) {
+			l.found.add(t.seq)
 		}
-		if found[c] == nil {
-			found[c] = &seqSet{from: c.floor}
-		}
-		found[c].add(t.seq)
 	}
 }
 
-func (c *Consumer) check(found *seqSet) LedgerCheck {
-	l := LedgerCheck{Consumer: c.name, Lag: c.Lag()}
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
+// earlierDamage adds what was found at the start and cannot be seen any more in
+// files that are there: a torn tail, a file that is missing.
+func (a *audit) earlierDamage() {
+	first := wal.Pos(0)
+	if segs := a.s.wal.Segments(); len(segs) > 0 {
+		first = segs[0].Start
+	}
+	known := map[wal.Pos]bool{}
+	for _, d := range a.v.Damage {
+		known[d.Pos] = true
+	}
+	for _, d := range a.s.Stats().Damage {
+		if d.Pos >= first && !known[d.Pos] && (a.s.readOnly() || !d.Torn) {
+			a.v.Damage = append(a.v.Damage, d)
+		}
+	}
+	sort.SliceStable(a.v.Damage, func(i, j int) bool { return a.v.Damage[i].Pos < a.v.Damage[j].Pos })
+}
+
+// derive applies the log again, from the snapshot before the last or, when
+// nothing was ever freed, from its beginning. Nil when there is neither.
+func (a *audit) derive() (*Store, error) {
+	for range 3 { // a log in use may move on meanwhile
+		snaps, err := wal.Snapshots(a.s.fs)
+		if err != nil {
+			return nil, err
+		}
+		segs := a.s.wal.Segments()
+		var from []wal.Pos
+		switch {
+		case len(snaps) > 1 && snaps[1] < a.until:
+			from = snaps[1:]
+		case len(segs) == 0 || segs[0].Start != wal.FirstPos:
+			return nil, nil
+		}
+		opt := Options{FS: readOnlyFS{a.s.fs}, SegmentSize: a.s.opt.SegmentSize, Clock: a.s.opt.Clock}
+		d, err := open("", opt, &reading{until: a.until, snapshots: from, ledgersOnly: true})
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read the log again: %w", err)
+		}
+		if moved, err := a.movedOn(from); moved || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if (d.snap.at == 0) == (from == nil) { // else that snapshot is damaged
+			return d, nil
+		}
+		return nil, nil
+	}
+	return nil, nil
+}
+
+// movedOn reports whether segments may have been freed meanwhile that stand behind the
+// snapshot from, or, without one, at the beginning. A snapshot goes before they do.
+func (a *audit) movedOn(from []wal.Pos) (bool, error) {
+	if len(from) == 0 {
+		segs := a.s.wal.Segments()
+		return len(segs) > 0 && segs[0].Start != wal.FirstPos, nil
+	}
+	snaps, err := wal.Snapshots(a.s.fs)
+	return !slices.Contains(snaps, from[0]), err
+}
+
+func (a *audit) compare(derived *Store) {
+	a.v.Derived = derived != nil
+	for _, l := range a.ledgers {
+		if l.c.name == "" {
+			continue
+		}
+		ck := LedgerCheck{Consumer: l.c.name, Lag: l.lag}
+		a.countFound(l, &ck)
+		if derived != nil {
+			var counts Lag
+			if c := derived.consumers[l.c.num]; c != nil {
+				counts = c.lagLocked()
+			}
+			if !counts.same(&l.lag) {
+				ck.Counts = &counts
+			}
+		}
+		a.v.Ledgers = append(a.v.Ledgers, ck)
+	}
+	sort.Slice(a.v.Ledgers, func(i, j int) bool { return a.v.Ledgers[i].Consumer < a.v.Ledgers[j].Consumer })
+}
+
+// countFound counts which of the messages that wait the log has. One that is not
+// there may have been finished, dropped or rescued into a later segment since.
+func (a *audit) countFound(l *ledgerCopy, ck *LedgerCheck) {
+	c := l.c
 	for seq := c.floor; seq < c.next; seq++ {
 		if r, ok := c.skipAt(seq); ok {
 			seq = r.end - 1
@@ -173,17 +278,23 @@ func (c *Consumer) check(found *seqSet) LedgerCheck {
 		if c.isDoneLocked(seq) {
 			continue
 		}
-		if c.isReleasedLocked(seq) || found != nil && found.has(seq) { // of a released one only PUBREL is left
-			l.Found++
+		if c.isReleasedLocked(seq) || l.found.has(seq) || a.goneSince(c.num, seq) { // of a released one only PUBREL is left
+			ck.Found++
 			continue
 		}
-		if n := len(l.Missing); n > 0 && l.Missing[n-1].Last+1 == seq {
-			l.Missing[n-1].Last = seq
+		if n := len(ck.Missing); n > 0 && ck.Missing[n-1].Last+1 == seq {
+			ck.Missing[n-1].Last = seq
 		} else {
-			l.Missing = append(l.Missing, SeqRange{seq, seq})
+			ck.Missing = append(ck.Missing, SeqRange{seq, seq})
 		}
 	}
-	return l
+}
+
+func (a *audit) goneSince(num uint32, seq uint64) bool {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	c := a.s.consumers[num]
+	return c == nil || c.isDoneLocked(seq) || c.isReleasedLocked(seq) || c.placeLocked(seq) >= a.until
 }
 
 // seqSet is a bitmap of seqs from a floor on.
@@ -193,6 +304,9 @@ type seqSet struct {
 }
 
 func (s *seqSet) add(seq uint64) {
+	if seq < s.from {
+		return
+	}
 	i := seq - s.from
 	for uint64(len(s.bits)) <= i/64 {
 		s.bits = append(s.bits, 0)

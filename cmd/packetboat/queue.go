@@ -8,16 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
-	"packetboat/broker/store"
-	"packetboat/config"
+	"packetboat/gateway/admin"
 )
 
 const queueHelp = `  ls                 what waits for whom, since when, and what was lost
@@ -28,11 +24,11 @@ const queueHelp = `  ls                 what waits for whom, since when, and wha
   purge QUEUE        end everything that waits; what was purged is counted
 
 A QUEUE is session/ID, bridge/NAME/LANE (the priority of its [[bridge.up]], 0 to
-3) or adapter/NAME, as ls shows it. Reading changes nothing and may be done while
-the gateway runs. It shows what is on the disk: what was delivered in the last 30
-seconds may still count as waiting. rename and purge need the gateway stopped.
--dir reads a directory without a configuration. "received_trusted": the gateway's
-clock was synchronised.
+3) or adapter/NAME, as ls shows it. The gateway that runs is asked, by its socket
+(admin.socket); when none runs, its data directory is read. -dir reads a directory
+without a configuration and changes one that no gateway uses. rename is for
+bridges that are not configured in the gateway that runs, or for one that is
+stopped. "received_trusted": the gateway's clock was synchronised.
 `
 
 // queueFlags are the flags of packetboat queue.
@@ -45,6 +41,35 @@ type queueFlags struct {
 	all    *bool
 }
 
+// queueSource is where a queue is looked into: the gateway that runs, or a
+// directory.
+type queueSource interface {
+	Queues(ctx context.Context) (*admin.Queues, error)
+	Messages(ctx context.Context, queue string, last uint64, f func(m *admin.Message) error) error
+	Verify(ctx context.Context, progress func(done, total int64)) (*admin.Verification, error)
+	Rename(ctx context.Context, from, to string) ([]string, error)
+	Purge(ctx context.Context, queue string) (uint64, error)
+}
+
+// A queueVerb is what packetboat queue can do.
+type queueVerb struct {
+	name    string
+	words   []string // that it takes
+	changes bool
+	run     func(ctx context.Context, e *env, s queueSource, q *queueFlags, words []string) error
+}
+
+func queueVerbs() []queueVerb {
+	return []queueVerb{
+		{name: "ls", run: queueLs},
+		{name: "tail", words: []string{"QUEUE"}, run: queueTail},
+		{name: "export", words: []string{"QUEUE"}, run: queueExport},
+		{name: "verify", run: queueVerify},
+		{name: "rename", words: []string{"OLD", "NEW"}, changes: true, run: queueRename},
+		{name: "purge", words: []string{"QUEUE"}, changes: true, run: queuePurge},
+	}
+}
+
 func queueCommand(ctx context.Context, e *env, args []string) int {
 	f := e.flags()
 	q := queueFlags{config: configFlag(f)}
@@ -53,34 +78,50 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	q.n = f.Int("n", 10, "how many `MESSAGES` tail shows")
 	q.all = f.Bool("all", false, "ls also shows queues that never had a message")
 	q.yes = f.Bool("yes", false, "purge without asking")
-	verb, rest := splitVerb(args)
+	name, rest := splitVerb(args)
 	words, code, ok := e.parseWords(f, rest)
 	if !ok {
 		return code
 	}
-	run, want := map[string]func(context.Context, *env, string, *queueFlags, []string) error{
-		"ls": queueLs, "tail": queueTail, "export": queueExport, "verify": queueVerify, "rename": queueRename, "purge": queuePurge,
-	}[verb], map[string]int{"tail": 1, "export": 1, "rename": 2, "purge": 1}[verb]
-	if run == nil && verb != "" {
-		fmt.Fprintf(e.err, "packetboat queue: there is no %q\n", verb)
-	}
-	if run == nil || len(words) != want {
-		fmt.Fprintf(e.err, "packetboat queue: usage: packetboat queue ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE (packetboat help queue)\n")
+	verb, err := findVerb(name, words)
+	if err != nil {
+		fmt.Fprintf(e.err, "packetboat queue: %v (packetboat help queue)\n", err)
 		return exitUsage
 	}
-	dir := *q.dir
-	if dir == "" {
-		cfg, err := config.Load(*q.config, config.Options{})
-		if err != nil {
-			fmt.Fprintln(e.err, err)
-			return exitUsage
-		}
-		dir = cfg.Gateway.DataDir
+	s, err := openQueue(ctx, e, &q, verb.changes)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(e.err, usage.err)
+		return exitUsage
 	}
-	if err := run(ctx, e, dir, &q, words); err != nil {
+	if err != nil {
+		return e.fail(err)
+	}
+	if err := errors.Join(verb.run(s.ctx, e, s, &q, words), s.close()); err != nil {
 		return e.fail(err)
 	}
 	return exitFine
+}
+
+// findVerb returns the verb called name if it takes so many words.
+func findVerb(name string, words []string) (*queueVerb, error) {
+	var usages []string
+	for _, v := range queueVerbs() {
+		usage := strings.Join(append([]string{v.name}, v.words...), " ")
+		usages = append(usages, usage)
+		if v.name != name {
+			continue
+		}
+		if len(words) != len(v.words) {
+			return nil, fmt.Errorf("usage: packetboat queue %s", usage)
+		}
+		return &v, nil
+	}
+	all := fmt.Sprintf("usage: packetboat queue %s", strings.Join(usages, " | "))
+	if name != "" {
+		all = fmt.Sprintf("there is no %q; %s", name, all)
+	}
+	return nil, errors.New(all)
 }
 
 // splitVerb takes the verb off the arguments.
@@ -110,52 +151,30 @@ func (e *env) parseWords(f *flag.FlagSet, args []string) (words []string, code i
 	}
 }
 
-// queueLine is a line of ls.
-type queueLine struct {
-	Queue     string            `json:"queue"`
-	Messages  uint64            `json:"messages"`
-	Bytes     uint64            `json:"bytes"`
-	Oldest    float64           `json:"oldest_seconds"`
-	Accepted  uint64            `json:"accepted"`
-	Delivered uint64            `json:"delivered"`
-	Lost      map[string]uint64 `json:"lost,omitempty"`
-}
-
-func lineOf(name string, l store.Lag) queueLine {
-	q := queueLine{name, l.Messages, l.Bytes, l.Oldest.Seconds(), l.Accepted, l.Delivered, nil}
-	for why, n := range l.Lost {
-		if q.Lost == nil {
-			q.Lost = map[string]uint64{}
-		}
-		q.Lost[why.String()] = n
-	}
-	return q
-}
-
-func queueLs(_ context.Context, e *env, dir string, q *queueFlags, _ []string) error {
-	s, err := store.OpenReadOnly(dir, store.Options{})
+func queueLs(ctx context.Context, e *env, s queueSource, q *queueFlags, _ []string) error {
+	all, err := s.Queues(ctx)
 	if err != nil {
 		return err
 	}
-	var lines []queueLine
 	unused := 0
-	for _, name := range s.Consumers() {
-		l := s.Lookup(name).Lag()
+	lines := all.Queues[:0]
+	for _, l := range all.Queues {
 		if l.Accepted == 0 && !*q.all {
 			unused++
 			continue
 		}
-		lines = append(lines, lineOf(name, l))
+		lines = append(lines, l)
 	}
+	all.Queues = lines
 	if *q.json {
-		return json.NewEncoder(e.out).Encode(lines)
+		return json.NewEncoder(e.out).Encode(all)
 	}
 	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "QUEUE\tWAITING\tBYTES\tOLDEST\tACCEPTED\tDELIVERED\tLOST")
 	for _, l := range lines {
 		oldest := "-"
 		if l.Messages > 0 {
-			oldest = time.Duration(l.Oldest * float64(time.Second)).Round(time.Second).String()
+			oldest = seconds(l.Oldest)
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\t%s\n", l.Queue, l.Messages, l.Bytes, oldest, l.Accepted, l.Delivered, lostText(l.Lost))
 	}
@@ -165,10 +184,12 @@ func queueLs(_ context.Context, e *env, dir string, q *queueFlags, _ []string) e
 	if unused > 0 {
 		fmt.Fprintf(e.out, "(%d that never had a message: -all)\n", unused)
 	}
-	for _, g := range s.Gaps() {
-		fmt.Fprintf(e.out, "%s: %d messages %s, seq %d to %d, about %d bytes\n", g.Consumer, g.Count, g.Reason, g.FirstSeq, g.LastSeq, g.Bytes)
-	}
+	printGaps(e.out, all.Gaps)
 	return nil
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
 func lostText(lost map[string]uint64) string {
@@ -183,86 +204,75 @@ func lostText(lost map[string]uint64) string {
 	return strings.Join(parts, ", ")
 }
 
-// exported is a message in JSON Lines.
-type exported struct {
-	Seq      uint64    `json:"seq"`
-	Topic    string    `json:"topic"`
-	QoS      byte      `json:"qos"`
-	Retain   bool      `json:"retain,omitempty"`
-	Received time.Time `json:"received"`
-	Trusted  bool      `json:"received_trusted"` // the clock was synchronised
-	Expiry   *uint32   `json:"expiry_seconds,omitempty"`
-	Text     *string   `json:"text,omitempty"`
-	Base64   []byte    `json:"base64,omitempty"` // a payload that is no text
-}
+const shownTopics = 5 // of a gap marker; -json has all
 
-func export(s *store.Store, d *store.Delivery) exported {
-	x := exported{Seq: d.Seq, Topic: d.Topic, QoS: d.QoS, Retain: d.Retain}
-	x.Received, x.Trusted = s.Wall(d.Received)
-	if d.HasExpiry {
-		expiry := d.Expiry
-		x.Expiry = &expiry
-	}
-	if utf8.Valid(d.Payload) {
-		text := string(d.Payload)
-		x.Text = &text
-	} else {
-		x.Base64 = append([]byte(nil), d.Payload...)
-	}
-	return x
-}
-
-// each passes every message that waits in a queue to f, in order.
-func each(ctx context.Context, dir, queue string, f func(s *store.Store, d *store.Delivery, left uint64) error) error {
-	s, err := store.OpenReadOnly(dir, store.Options{})
-	if err != nil {
-		return err
-	}
-	c := s.Lookup(queue)
-	if c == nil {
-		return noQueue(s, queue)
-	}
-	before := c.Lag()
-	var d store.Delivery
-	for ctx.Err() == nil && c.TryNext(&d) {
-		if !d.Released {
-			if err := f(s, &d, c.Lag().Messages); err != nil {
-				return err
+func printGaps(w io.Writer, gaps []admin.Gap) {
+	for _, g := range gaps {
+		queue := g.Queue
+		if queue == "" {
+			queue = "unknown queue"
+		}
+		fmt.Fprintf(w, "%s: %d messages %s, seq %d to %d, about %d bytes, received %s to %s", queue, g.Count, g.Reason, g.FirstSeq, g.LastSeq, g.Bytes,
+			g.From.Format(time.RFC3339), g.To.Format(time.RFC3339))
+		if !g.Trusted {
+			fmt.Fprint(w, " by a clock that was not synchronised")
+		}
+		for i, t := range g.Topics {
+			if i == shownTopics {
+				fmt.Fprint(w, ", …")
+				break
 			}
+			fmt.Fprintf(w, ", %s %d", t.Topic, t.Count)
 		}
-		c.Done(d.Seq) // in memory only: the store was opened for reading
+		fmt.Fprintln(w)
 	}
-	after := c.Lag()
-	if n := after.Lost[store.Damaged] - before.Lost[store.Damaged]; n > 0 {
-		return fmt.Errorf("%d of %d messages are damaged; those are not shown", n, before.Messages)
-	}
-	if after.Messages > 0 && ctx.Err() == nil {
-		return fmt.Errorf("%d of %d messages could not be read; a running gateway may have sent them meanwhile", after.Messages, before.Messages)
-	}
-	return ctx.Err()
 }
 
-func queueExport(ctx context.Context, e *env, dir string, _ *queueFlags, words []string) error {
+func queueExport(ctx context.Context, e *env, s queueSource, _ *queueFlags, words []string) error {
+	done := exportProgress(ctx, e, s, words[0])
+	defer done(0)
 	enc := json.NewEncoder(e.out)
-	return each(ctx, dir, words[0], func(s *store.Store, d *store.Delivery, _ uint64) error { return enc.Encode(export(s, d)) })
-}
-
-func queueTail(ctx context.Context, e *env, dir string, q *queueFlags, words []string) error {
-	enc := json.NewEncoder(e.out)
-	return each(ctx, dir, words[0], func(s *store.Store, d *store.Delivery, left uint64) error {
-		if left > uint64(max(*q.n, 0)) {
-			return nil
-		}
-		return enc.Encode(export(s, d))
+	n := int64(0)
+	return s.Messages(ctx, words[0], 0, func(m *admin.Message) error {
+		n++
+		done(n)
+		return enc.Encode(m)
 	})
 }
 
-func queueVerify(_ context.Context, e *env, dir string, q *queueFlags, _ []string) error {
-	s, err := store.OpenReadOnly(dir, store.Options{})
-	if err != nil {
-		return err
+// exportProgress shows how far an export into a file is; done(0) ends it.
+func exportProgress(ctx context.Context, e *env, s queueSource, queue string) (done func(n int64)) {
+	show := progressTo(e.err, "%d messages", 1)
+	if show == nil || terminal(e.out) {
+		return func(int64) {}
 	}
-	v, err := s.Verify(progressTo(e.err))
+	total := int64(0)
+	if all, err := s.Queues(ctx); err == nil {
+		for _, q := range all.Queues {
+			if q.Queue == queue {
+				total = int64(q.Messages)
+			}
+		}
+	}
+	return func(n int64) {
+		if n == 0 {
+			show(total, total)
+		} else if n%1000 == 0 {
+			show(min(n, total-1), total)
+		}
+	}
+}
+
+func queueTail(ctx context.Context, e *env, s queueSource, q *queueFlags, words []string) error {
+	if *q.n <= 0 {
+		return errors.New("-n: give a number above 0")
+	}
+	enc := json.NewEncoder(e.out)
+	return s.Messages(ctx, words[0], uint64(*q.n), func(m *admin.Message) error { return enc.Encode(m) })
+}
+
+func queueVerify(ctx context.Context, e *env, s queueSource, q *queueFlags, _ []string) error {
+	v, err := s.Verify(ctx, progressTo(e.err, "%d MiB", 1<<20))
 	if err != nil {
 		return err
 	}
@@ -273,171 +283,87 @@ func queueVerify(_ context.Context, e *env, dir string, q *queueFlags, _ []strin
 	} else {
 		printVerification(e.out, v)
 	}
-	if !v.OK() {
+	if !v.OK {
 		return errors.New("the log and the ledgers do not agree, or bytes are damaged")
 	}
 	return nil
 }
 
-// progressTo shows how far long work is, on a terminal only.
-func progressTo(f *os.File) func(done, total int64) {
+func terminal(f *os.File) bool {
 	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// progressTo shows how far long work is, on a terminal only.
+func progressTo(f *os.File, of string, unit int64) func(done, total int64) {
+	if !terminal(f) {
 		return nil
 	}
 	return func(done, total int64) {
-		fmt.Fprintf(f, "\r%3d %% of %d MiB", done*100/max(total, 1), total>>20)
+		fmt.Fprintf(f, "\r%3d %% of "+of, done*100/max(total, 1), total/unit)
 		if done >= total {
 			fmt.Fprint(f, "\r\x1b[K")
 		}
 	}
 }
 
-func printVerification(w io.Writer, v *store.Verification) {
-	fmt.Fprintf(w, "segments %d, commits %d, message records %d, bytes %d\n", v.Segments, v.Frames, v.Messages, v.Bytes)
+func printVerification(w io.Writer, v *admin.Verification) {
+	fmt.Fprintf(w, "segments %d, commits %d, message records %d, bytes %d\n", v.Segments, v.Commits, v.Messages, v.Bytes)
 	for _, d := range v.Damage {
 		what := "damaged"
-		if d.Torn {
-			what = "unfinished commit at the end"
+		if d.AtEnd {
+			what = "at the end cannot be read: an unfinished commit, of which nobody was told, or the last one damaged"
 		}
-		fmt.Fprintf(w, "%s: position %x, %d bytes %s\n", what, uint64(d.Pos), d.Bytes, d.File)
+		fmt.Fprintf(w, "%s, position %x: %d bytes %s", d.File, d.Position, d.Bytes, what)
+		if d.Messages > 0 {
+			fmt.Fprintf(w, ", %d messages", d.Messages)
+		}
+		if !d.Received.IsZero() {
+			fmt.Fprintf(w, "; the last message before: %s, received %s", d.Topic, d.Received.Format(time.RFC3339))
+		}
+		fmt.Fprintln(w)
 	}
 	for i := range v.Ledgers {
 		l := &v.Ledgers[i]
-		if l.Agrees() {
-			fmt.Fprintf(w, "%s: %d waiting, all there\n", l.Consumer, l.Lag.Messages)
+		if l.Agrees {
+			fmt.Fprintf(w, "%s: %d waiting, all there\n", l.Queue.Queue, l.Messages)
 			continue
 		}
-		fmt.Fprintf(w, "%s: %d waiting by the ledger, %d in the log, missing %v\n", l.Consumer, l.Lag.Messages, l.Found, l.Missing)
+		fmt.Fprintf(w, "%s: %d waiting by the ledger, %d in the log, missing %v\n", l.Queue.Queue, l.Messages, l.Found, l.Missing)
+		if c := l.Log; c != nil {
+			fmt.Fprintf(w, "  ledger: %d accepted, %d delivered, %s lost; the log gives %d accepted, %d delivered, %s lost, %d waiting\n",
+				l.Accepted, l.Delivered, lostText(l.Lost), c.Accepted, c.Delivered, lostText(c.Lost), c.Messages)
+		}
+	}
+	if !v.Derived {
+		fmt.Fprintln(w, "only what waits was compared: the log before the snapshot that there is was freed, or cannot be read")
 	}
 }
 
-// changeSegment is the size of the file that a change is written to: small, since
-// a queue is purged when the disk is full.
-const changeSegment = 64 << 10
-
-// change opens the queue for writing and commits what f did. ctx ends f when the
-// disk takes no writes.
-func change(ctx context.Context, dir string, f func(ctx context.Context, s *store.Store) error) error {
-	if err := holdsQueue(dir); err != nil {
-		return err
+func queueRename(ctx context.Context, e *env, s queueSource, _ *queueFlags, words []string) error {
+	names, err := s.Rename(ctx, words[0], words[1])
+	for _, n := range names {
+		fmt.Fprintf(e.out, "renamed: %s\n", n)
 	}
-	s, err := store.Open(dir, store.Options{SegmentSize: changeSegment})
-	if errors.Is(err, store.ErrLocked) {
-		return fmt.Errorf("the gateway runs on %s; stop it first (systemctl stop packetboat)", dir)
-	}
-	if err != nil {
-		return err
-	}
-	run, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- s.Run(run) }()
-	var watch sync.WaitGroup
-	watch.Go(func() { stopWhenFailed(run, s, stop) })
-	err = f(run, s)
-	stop()
-	watch.Wait()
-	ended := <-done
-	if ended != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) {
-		err = nil // the disk is why
-	}
-	return errors.Join(err, ended)
+	return err
 }
 
-// stopWhenFailed ends the work when the disk takes no writes: a gateway tries
-// again, a command tells.
-func stopWhenFailed(ctx context.Context, s *store.Store, stop func()) {
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-			if s.Failed() != nil {
-				stop()
-				return
-			}
-		}
-	}
-}
-
-// holdsQueue refuses a directory in which opening for writing would begin a new
-// queue: a mistyped -dir, say.
-func holdsQueue(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext == ".log" || ext == ".snap" {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s holds no queue", dir)
-}
-
-// noQueue says which queues there are instead of name.
-func noQueue(s *store.Store, name string) error {
-	names := s.Consumers()
-	if len(names) == 0 {
-		return fmt.Errorf("there is no queue %s, nor any other", name)
-	}
-	return fmt.Errorf("there is no queue %s; there are %s", name, strings.Join(names, ", "))
-}
-
-func queueRename(ctx context.Context, e *env, dir string, _ *queueFlags, words []string) error {
-	from, to := words[0], words[1]
-	return change(ctx, dir, func(_ context.Context, s *store.Store) error {
-		n := 0
-		for _, name := range s.Consumers() {
-			rest, ok := strings.CutPrefix(name, from)
-			if !ok || rest != "" && rest[0] != '/' {
-				continue
-			}
-			if _, err := s.Rename(name, to+rest); err != nil {
-				return err
-			}
-			fmt.Fprintf(e.out, "%s is now %s\n", name, to+rest)
-			n++
-		}
-		if n == 0 {
-			return noQueue(s, from)
-		}
-		// A session at the cloud belongs to the old name's client id; the next
-		// connection finds out by its record, which goes along.
-		oldName, isBridge := strings.CutPrefix(from, "bridge/")
-		newName, toBridge := strings.CutPrefix(to, "bridge/")
-		if isBridge && toBridge {
-			moveKey(s, "upstream", oldName, newName)
-			moveKey(s, "gaps", oldName, newName)
-		}
-		return nil
-	})
-}
-
-// moveKey gives what is kept for one bridge to another.
-func moveKey(s *store.Store, kind, from, to string) {
-	if v, ok := s.Get(store.Key(kind, from)); ok {
-		s.Set(store.Key(kind, to), v)
-		s.Delete(store.Key(kind, from))
-	}
-}
-
-func queuePurge(ctx context.Context, e *env, dir string, q *queueFlags, words []string) error {
-	return change(ctx, dir, func(ctx context.Context, s *store.Store) error {
-		c := s.Lookup(words[0])
-		if c == nil {
-			return noQueue(s, words[0])
-		}
-		if !*q.yes && c.Lag().Messages > 0 {
-			return fmt.Errorf("%d messages wait in %s; add -yes to end them", c.Lag().Messages, words[0])
-		}
-		n, r := c.Purge()
-		if err := s.Wait(ctx, r); err != nil {
+func queuePurge(ctx context.Context, e *env, s queueSource, q *queueFlags, words []string) error {
+	if !*q.yes {
+		all, err := s.Queues(ctx)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "%s: %d messages purged\n", words[0], n)
-		return nil
-	})
+		for _, x := range all.Queues {
+			if x.Queue == words[0] && x.Messages > 0 {
+				return fmt.Errorf("%d messages wait in %s; add -yes to end them", x.Messages, words[0])
+			}
+		}
+	}
+	n, err := s.Purge(ctx, words[0])
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "%s: %d messages purged\n", words[0], n)
+	return nil
 }

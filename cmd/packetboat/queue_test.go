@@ -77,7 +77,7 @@ func TestQueueShowsChecksAndChangesWhatWaits(t *testing.T) {
 		{"tail shows the newest", []string{"tail", "session/a", "-n", "2"}, 0, []string{"message 18", "message 19"}},
 		{"export shows the oldest first", []string{"export", "session/a"}, 0, []string{`"seq":0,"topic":"t","qos":1`, "message 19"}},
 		{"verify agrees", []string{"verify"}, 0, []string{"session/a: 20 waiting, all there"}},
-		{"an unknown queue is named with those there are", []string{"export", "session/b"}, 1, []string{"no queue session/b", "session/a"}},
+		{"an unknown queue is named with those there are", []string{"export", "session/b"}, 1, []string{"no such queue: session/b; there are session/a"}},
 		{"purge wants to be sure", []string{"purge", "session/a"}, 1, []string{"20 messages wait", "-yes"}},
 		{"rename keeps what waits", []string{"rename", "session/a", "session/c"}, 0, []string{"session/c"}},
 		{"purge counts what it ends", []string{"purge", "session/c", "-yes"}, 0, []string{"20 messages purged"}},

@@ -234,30 +234,54 @@ type gateway struct {
 	t      *testing.T
 	mqtt   string // listener
 	config string
+	data   string // directory
 	env    []string
+	within []string // the command that the gateway is started by
 }
 
 // newGateway prepares a gateway; sections are added to its configuration.
 // start starts it.
 func newGateway(t *testing.T, sections string) *gateway {
 	t.Helper()
-	dir := t.TempDir()
-	g := &gateway{t: t, mqtt: freePort(t), config: filepath.Join(dir, "packetboat.toml")}
+	return newGatewayOn(t, t.TempDir(), `min_free = "1MiB"`, sections)
+}
+
+// newGatewayOn prepares a gateway with its queue in dir/data and what queue says
+// of it.
+func newGatewayOn(t *testing.T, dir, queue, sections string) *gateway {
+	t.Helper()
+	own := t.TempDir()
+	g := &gateway{t: t, mqtt: freePort(t), config: filepath.Join(own, "packetboat.toml"), data: filepath.Join(dir, "data")}
 	write(t, g.config, fmt.Sprintf(`[gateway]
 id = "e2e"
 data_dir = %q
+[admin]
+socket = %q
 [queue]
-min_free = "1MiB"
+%s
 [[listener]]
 address = %q
-%s`, filepath.Join(dir, "data"), g.mqtt, sections))
+%s`, g.data, filepath.Join(own, "admin.sock"), queue, g.mqtt, sections))
 	return g
 }
 
 func (g *gateway) start() {
 	g.t.Helper()
-	g.process = start(g.t, g.env, binary, "run", "-config", g.config)
+	args := append(append([]string(nil), g.within...), binary, "run", "-config", g.config)
+	g.process = start(g.t, g.env, args[0], args[1:]...)
 	g.await("the gateway listens", func() bool { return listens(g.mqtt) })
+}
+
+// tool runs another command of the binary with the gateway's configuration and
+// returns what it printed and its exit code.
+func (g *gateway) tool(args ...string) (out string, code int) {
+	g.t.Helper()
+	c := exec.Command(binary, append(args, "-config", g.config)...)
+	b, err := c.CombinedOutput()
+	if err != nil && c.ProcessState == nil {
+		g.t.Fatalf("packetboat %v: %v", args, err)
+	}
+	return string(b), c.ProcessState.ExitCode()
 }
 
 // await waits for something of a gateway that has to run.

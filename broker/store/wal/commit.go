@@ -302,25 +302,6 @@ func (l *Log) createSegment(seg *segment) (File, error) {
 	}
 }
 
-// takePooled renames a freed file to name, replacing what is there, and opens
-// it; nil when there is none.
-func (l *Log) takePooled(name string) (File, error) {
-	l.mu.Lock()
-	var from string
-	if n := len(l.pool); n > 0 {
-		from = l.pool[n-1].name
-		l.pool = l.pool[:n-1]
-	}
-	l.mu.Unlock()
-	if from == "" {
-		return nil, nil
-	}
-	if err := l.fs.Rename(from, name); err != nil {
-		return nil, err
-	}
-	return l.fs.Open(name, false)
-}
-
 // sealFile cuts the current file behind its last frame, which ends at end, so
 // that sealed segments take no more room than they hold. The cut need not be
 // durable: a segment ends where the next one begins.
@@ -401,6 +382,7 @@ func (l *Log) close() {
 			l.cur.Close()
 		}
 	}
+	l.dropMaking()
 	l.mu.Lock()
 	l.closed = true
 	waiters := l.waiters

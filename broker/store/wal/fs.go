@@ -50,6 +50,9 @@ func (d dirFS) Open(name string, create bool) (File, error) {
 		flag |= os.O_CREATE | os.O_EXCL
 	}
 	f, err := os.OpenFile(filepath.Join(string(d), name), flag, 0o640)
+	if !create && (errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES)) {
+		f, err = os.Open(filepath.Join(string(d), name)) // who wants to write is told then
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +126,7 @@ func Owns(name string) bool {
 		return true
 	}
 	_, ok := parseSnapName(name)
-	return ok || name == "lock" || name == snapTemp || strings.HasPrefix(name, "pool-") || strings.HasPrefix(name, "quarantine-")
+	return ok || name == "lock" || name == snapTemp || name == poolTemp || strings.HasPrefix(name, poolPrefix) || strings.HasPrefix(name, "quarantine-")
 }
 
 // ErrLocked is returned by Lock when another process holds the directory.
@@ -134,6 +137,9 @@ var ErrLocked = errors.New("directory is in use by another process")
 func Lock(dir string) (io.Closer, error) {
 	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EIO) {
+		f, err = os.Open(name) // a disk that takes no writes: what is on it can be served
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}

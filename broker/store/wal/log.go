@@ -46,7 +46,8 @@ type Options struct {
 	// OnCommit is called by the committer after each commit, without Lock.
 	OnCommit func(durable Pos)
 
-	// OnDamage is called by Open, between the records around the damage.
+	// OnDamage is called by Open, between the records around the damage, and
+	// tells the operator. Nil logs it.
 	OnDamage func(Damage)
 
 	// OnState is called by the committer when the log fails (err != nil) and
@@ -54,6 +55,10 @@ type Options struct {
 	OnState func(err error)
 
 	Log *slog.Logger
+
+	// Until, if not 0, ends the recovery at this position, as if the log ended
+	// there: for readers of a log that goes on.
+	Until Pos
 
 	// ReadStaged lets Record find what is not durable yet (Lock must be held). It
 	// breaks the promise; for the test that shows that the promise needs it.
@@ -68,7 +73,6 @@ const (
 	tailBytes      = 1 << 20 // of memory for the newest frames, kept for readers
 	freeBuffers    = 8       // of frames, kept for reuse
 	firstCap       = 1 << 10 // of a new buffer
-	poolFiles      = 2       // freed segments kept for reuse
 	defaultSegment = 8 << 20
 	slowSync       = time.Second
 )
@@ -116,12 +120,6 @@ type cut struct {
 	size int64
 }
 
-// poolFile is a freed segment that is kept for its blocks.
-type poolFile struct {
-	name string
-	size int64
-}
-
 // Log is an open log. See the package comment for concurrency.
 type Log struct {
 	opt Options
@@ -153,8 +151,9 @@ type Log struct {
 	failed     error
 	closed     bool
 	handles    map[string]*handle
-	pool       []poolFile
-	aside      int64 // bytes in quarantine
+	pool       []spare
+	making     making // FillPool's, but for its size
+	aside      int64  // bytes in quarantine
 	poolSeq    int
 	cuts       []cut // files of former lives that are longer than what they hold
 	stats      Stats
@@ -171,6 +170,7 @@ type Stats struct {
 	Bytes     uint64 // written into frames
 	Slowest   time.Duration
 	DiskBytes int64 // of all files of the log: segments, spare ones, quarantine
+	Spare     int64 // of these, in files of the pool: the next segments take those
 	Segments  int
 }
 
@@ -195,9 +195,9 @@ func (l *Log) Stats() Stats {
 		st.DiskBytes += s.size
 	}
 	for _, p := range l.pool {
-		st.DiskBytes += p.size
+		st.Spare += p.size
 	}
-	st.DiskBytes += l.aside
+	st.DiskBytes += st.Spare + l.making.size + l.aside
 	st.Segments = len(l.segs)
 	return st
 }
@@ -216,14 +216,7 @@ func (l *Log) OpenFrame() Pos { return l.open.pos }
 // is copied. Lock must be held.
 func (l *Log) Append(rec []byte) Pos {
 	n := recordSize(len(rec))
-	if !l.sealing && len(l.open.buf) > frameHeader {
-		if len(l.open.buf)+n > CommitBytes+frameHeader || l.needRoom(n) {
-			l.seal()
-		}
-	}
-	if !l.sealing && l.needRoom(n) && l.open.pos > l.segStart {
-		l.beginSegment()
-	}
+	l.makeRoom(n)
 	p := l.open.end()
 	l.open.buf = appendRecord(l.open.buf, rec)
 	if l.opt.Counted != nil && l.opt.Counted(rec) {
@@ -232,6 +225,22 @@ func (l *Log) Append(rec []byte) Pos {
 	l.staged.Add(int64(n))
 	l.kick()
 	return p
+}
+
+// MakeRoom closes the open frame now if appending a record of n bytes would. For
+// records that belong before what BeforeSeal adds once they are applied. Lock must be held.
+func (l *Log) MakeRoom(n int) { l.makeRoom(recordSize(n)) }
+
+func (l *Log) makeRoom(n int) {
+	if l.sealing {
+		return
+	}
+	if len(l.open.buf) > frameHeader && (len(l.open.buf)+n > CommitBytes+frameHeader || l.needRoom(n)) {
+		l.seal()
+	}
+	if l.needRoom(n) && l.open.pos > l.segStart {
+		l.beginSegment()
+	}
 }
 
 func (l *Log) needRoom(n int) bool {
@@ -409,43 +418,6 @@ func (l *Log) Segments() []Segment {
 // findSegmentLocked returns the index of the segment that holds p, or -1.
 func (l *Log) findSegmentLocked(p Pos) int {
 	return sort.Search(len(l.segs), func(i int) bool { return l.segs[i].pos > p }) - 1
-}
-
-// Free gives up the segment that begins at p: nobody will read it again. The
-// file is kept for reuse or removed; when that fails, the segment is still there.
-func (l *Log) Free(p Pos) error {
-	l.mu.Lock()
-	i := l.findSegmentLocked(p)
-	if i < 0 || i == len(l.segs)-1 || l.segs[i].pos != p {
-		l.mu.Unlock()
-		return fmt.Errorf("free segment %x: not a sealed segment", p)
-	}
-	s := l.segs[i]
-	l.segs = append(l.segs[:i:i], l.segs[i+1:]...)
-	l.closeHandleLocked(s.name)
-	keep := len(l.pool) < poolFiles && s.size >= l.opt.SegmentSize*7/8 && s.size <= l.opt.SegmentSize*9/8
-	name := ""
-	if keep {
-		l.poolSeq++
-		name = fmt.Sprintf("pool-%d", l.poolSeq)
-	}
-	l.mu.Unlock()
-	var err error
-	if keep {
-		err = l.fs.Rename(s.name, name)
-	} else {
-		err = l.fs.Remove(s.name)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case err != nil:
-		l.segs = slices.Insert(l.segs, l.findSegmentLocked(p)+1, s)
-		return fmt.Errorf("free segment %s: %w", s.name, err)
-	case keep:
-		l.pool = append(l.pool, poolFile{name, s.size})
-	}
-	return nil
 }
 
 func (l *Log) closeFilesLocked() {

@@ -2,11 +2,14 @@ package wal_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"packetboat/broker/store/wal"
 	"packetboat/broker/store/wal/simdisk"
@@ -147,11 +150,111 @@ func TestFreedSegmentsAreKeptForReuseWithinBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.open(0, 0)
-	files, _ = r.disk.List()
+	if got := spares(r); !slices.Equal(got, []string{"pool-1", "pool-2"}) {
+		t.Fatalf("after a restart there are %q", got)
+	}
+	r.opt.SegmentSize = 4000
+	r.open(0, 0)
+	if got := spares(r); len(got) > 0 {
+		t.Fatalf("%q are of another size than the segments", got)
+	}
+}
+
+// spares returns the names of the files of the pool.
+func spares(r *rig) (names []string) {
+	files, _ := r.disk.List()
 	for _, f := range files {
-		if strings.HasPrefix(f.Name, "pool-") {
-			t.Fatalf("%s of a former life", f.Name)
+		if strings.HasPrefix(f.Name, "pool") {
+			names = append(names, f.Name)
 		}
+	}
+	return names
+}
+
+// fill calls FillPool as a housekeeping does.
+func fill(r *rig, times int) {
+	r.t.Helper()
+	for range times {
+		if err := r.log.FillPool(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func TestSpareSegmentsAreMadeOfZerosWhenIdle(t *testing.T) {
+	const size = 600 << 10
+	r := newRig(t, simdisk.New(), size).open(0, 0)
+	r.add("m")
+	busy := func() {
+		for range 20 {
+			r.add("m")
+		}
+	}
+	syncs := r.disk.Syncs
+	busy()
+	fill(r, 1)
+	if len(spares(r)) > 0 || r.disk.Syncs-syncs > 20 {
+		t.Fatalf("made while the log is busy: %q", spares(r))
+	}
+	fill(r, 2) // a piece each
+	equal(t, "begun", spares(r), []string{"pool.tmp"})
+	if st := r.log.Stats(); st.Spare != 0 || st.DiskBytes < 2*256<<10 {
+		t.Fatalf("stats %+v", st)
+	}
+	fill(r, 1)
+	equal(t, "one", spares(r), []string{"pool-1"})
+	fill(r, 3)
+	equal(t, "two", spares(r), []string{"pool-1", "pool-2"})
+	written := r.disk.Written
+	fill(r, 100)
+	if r.disk.Written != written || len(spares(r)) != 2 {
+		t.Fatalf("an idle log writes: %q", spares(r))
+	}
+	if st := r.log.Stats(); st.Spare != 2*size {
+		t.Fatalf("stats %+v", st)
+	}
+	// A restart keeps them, a new segment takes one and allocates nothing.
+	r.open(0, 0)
+	var renamed []string
+	r.disk.Fault = func(op simdisk.Op, name string) error {
+		if op == simdisk.OpRename {
+			renamed = append(renamed, name)
+		}
+		return nil
+	}
+	r.add("m of another life")
+	equal(t, "taken", renamed, []string{"pool-2"})
+	equal(t, "left", spares(r), []string{"pool-1"})
+	fill(r, 3)
+	equal(t, "made again", spares(r), []string{"pool-1", "pool-3"})
+}
+
+func TestASpareSegmentThatCannotBeMadeLeavesNothing(t *testing.T) {
+	for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpWrite, simdisk.OpSync, simdisk.OpRename} {
+		r := newRig(t, simdisk.New(), 300<<10).open(0, 0)
+		r.add("m")
+		r.disk.Fault = func(o simdisk.Op, name string) error {
+			if o == op && name == "pool.tmp" {
+				return unix.ENOSPC
+			}
+			return nil
+		}
+		var err error
+		for range 2 {
+			if err = r.log.FillPool(); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, unix.ENOSPC) || len(spares(r)) > 0 {
+			t.Fatalf("%s: %v, left %q", op, err, spares(r))
+		}
+		r.disk.Fault = nil
+		r.add("m")
+		fill(r, 2)
+		if got := spares(r); len(got) != 1 || got[0] == "pool.tmp" {
+			t.Fatalf("%s: later there are %q", op, got)
+		}
+		r.open(0, 0).goesOn()
 	}
 }
 

@@ -52,6 +52,9 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 		s.pos = l.segs[0].pos
 	}
 	for i := range l.segs {
+		if opt.Until != 0 && s.pos >= opt.Until {
+			break
+		}
 		if err := s.segment(i); err != nil {
 			return nil, err
 		}
@@ -74,10 +77,8 @@ func (l *Log) list() error {
 			l.segs = append(l.segs, segment{pos: p, rev: rev, size: f.Size, name: f.Name})
 		} else if strings.HasPrefix(f.Name, "quarantine-") {
 			l.aside += f.Size
-		} else if strings.HasPrefix(f.Name, "pool-") {
-			if err := l.fs.Remove(f.Name); err != nil {
-				l.log.Warn("could not remove a spare segment", "file", f.Name, "err", err)
-			}
+		} else if strings.HasPrefix(f.Name, poolPrefix) || f.Name == poolTemp {
+			l.adoptSpare(f)
 		}
 	}
 	sort.Slice(l.segs, func(i, j int) bool {
@@ -191,6 +192,9 @@ func (s *scan) hole(to Pos) {
 
 func (s *scan) frames(f File, seg *segment, end Pos, last bool) error {
 	for last || s.pos < end {
+		if s.l.opt.Until != 0 && s.pos >= s.l.opt.Until {
+			return nil
+		}
 		off := seg.first + int64(s.pos-seg.pos)
 		b, info, err := s.read(f, seg, off)
 		if err == nil {
@@ -282,14 +286,20 @@ func allZero(b []byte) bool {
 }
 
 func (s *scan) damage(d Damage) {
-	args := []any{"file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes}
-	if d.Torn {
-		s.l.log.Warn("the queue ends in an unfinished commit, as after a power cut; it was cut off, nobody had been told that it was stored", args...)
-	} else {
-		s.l.log.Error("the queue has damaged bytes; they are passed over and kept in a quarantine file", args...)
-	}
 	if s.l.opt.OnDamage != nil {
 		s.l.opt.OnDamage(d)
+		return
+	}
+	d.Tell(s.l.log)
+}
+
+// Tell writes the line for the operator, with more attributes behind its own.
+func (d *Damage) Tell(log *slog.Logger, more ...any) {
+	args := append([]any{"file", d.File, "position", fmt.Sprintf("%x", uint64(d.Pos)), "bytes", d.Bytes}, more...)
+	if d.Torn {
+		log.Warn("the queue ends in an unfinished commit, as after a power cut; it was cut off, nobody had been told that it was stored", args...)
+	} else {
+		log.Error("the queue has damaged bytes; they are passed over and kept in a quarantine file", args...)
 	}
 }
 

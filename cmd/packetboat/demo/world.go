@@ -142,13 +142,16 @@ func (w *world) config() string {
 id       = "demo"
 data_dir = %q
 
+[admin]
+socket = %q
+
 [queue]
 max_size = "256MiB"
 min_free = "1MiB"
 
 [[listener]]
 address = %q
-`, filepath.Join(w.dir, "data"), w.gateway.listen)
+`, filepath.Join(w.dir, "data"), filepath.Join(w.dir, "admin.sock"), w.gateway.listen)
 	for _, d := range w.sensors {
 		fmt.Fprintf(&b, `
 [[serial]]

@@ -23,6 +23,8 @@ type Source struct {
 	Once bool
 	// Silent: the device is never answered; everything it wrote is expected.
 	Silent bool
+	// Pad is how long a payload is at least, filled up with spaces.
+	Pad int
 
 	t       *Tally
 	base    uint64 // numbers up to this one are settled
@@ -82,7 +84,12 @@ func (t *Tally) Strange() uint64 {
 
 // Payload is what a source publishes under a number.
 func (s *Source) Payload(n uint64) []byte {
-	return strconv.AppendUint(append([]byte(s.Name), ' '), n, 10)
+	b := make([]byte, 0, max(s.Pad, len(s.Name)+21))
+	b = strconv.AppendUint(append(append(b, s.Name...), ' '), n, 10)
+	for len(b) < s.Pad {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 // Next takes the next number.
@@ -115,7 +122,7 @@ func (s *Source) at(n uint64) *number {
 // one that is not of the form of Payload.
 func (t *Tally) Arrived(payload []byte) bool {
 	name, rest, ok := bytes.Cut(payload, []byte{' '})
-	n, err := strconv.ParseUint(string(rest), 10, 64)
+	n, err := strconv.ParseUint(string(bytes.TrimRight(rest, " ")), 10, 64)
 	if !ok || err != nil {
 		return false
 	}

@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"packetboat/bridge"
+	"packetboat/gateway/admin"
+)
+
+// openAdmin opens the operators' socket and serves it in s. Without it the gateway
+// runs all the same: nothing but its own tools needs it.
+func (g *Gateway) openAdmin(s *stage) {
+	path := g.cfg.Admin.Socket
+	if path == "" {
+		return
+	}
+	ln, err := admin.Listen(path)
+	if err != nil {
+		g.log.Warn("the admin socket cannot be opened; packetboat status and changes with packetboat queue will not reach this gateway",
+			"socket", path, "error", err, "config", g.cfg.At("admin.socket").String())
+		return
+	}
+	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Log: g.log}
+	s.run("admin socket", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+}
+
+// uses reports whether a bridge or adapter that runs is called owner.
+func (g *Gateway) uses(owner string) bool {
+	for _, b := range g.bridges {
+		if owner == "bridge/"+b.Name() {
+			return true
+		}
+	}
+	for _, a := range g.adapters {
+		if owner == "adapter/"+a.Name() {
+			return true
+		}
+	}
+	return false
+}
+
+// Status is how the gateway is, for operators.
+func (g *Gateway) Status() *admin.Status {
+	now := g.snapshot()
+	st := &admin.Status{
+		ID: g.cfg.Gateway.ID, Version: g.opt.Version, Uptime: time.Since(g.started).Seconds(), Clients: now.clients,
+		Problems: now.problems(), Disk: admin.DiskOf(g.store), Bridges: []admin.Bridge{},
+		Adapters: admin.Adapters{Configured: now.adapters, Ready: now.ready, Paused: now.paused},
+	}
+	st.Disk.Dir, st.Disk.MaxSize = g.cfg.Gateway.DataDir, int64(g.cfg.Queue.MaxSize)
+	for _, b := range now.bridges {
+		x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Waiting: b.waiting, Oldest: b.oldest.Seconds()}
+		if b.state.Phase != bridge.Online && b.state.Err != nil {
+			x.Error = b.state.Err.Error()
+		}
+		st.Bridges = append(st.Bridges, x)
+	}
+	return st
+}
+
+// problems is what is wrong and what to do about it, the worst first.
+func (s snapshot) problems() []admin.Problem {
+	list := []admin.Problem{}
+	add := func(what, remedy string) { list = append(list, admin.Problem{What: what, Remedy: remedy}) }
+	if s.failed != nil {
+		add("the disk queue takes no writes: "+s.failed.Error(),
+			"nothing durable is acknowledged until it does, and it is tried again: free space, check the card (dmesg), or mount it writable. "+
+				"Messages of QoS 0 go on. What waits is delivered at QoS 0 and 1, and at QoS 2 only what the receiver has confirmed already: its next step has to be on the disk before it is sent")
+	}
+	if s.damage > 0 {
+		add(fmt.Sprintf("the queue was damaged in %d places when the gateway was started", s.damage), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
+	}
+	if s.ledgerErrors > 0 {
+		add(fmt.Sprintf("%d ledgers were wrong and were put right", s.ledgerErrors), "please report it, with the log")
+	}
+	for _, address := range s.closed {
+		add("not listening on "+address, "the log says why")
+	}
+	if s.paused > 0 {
+		add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "packetboat queue ls shows what waits; it goes on when there is room")
+	}
+	for _, b := range s.bridges {
+		if b.state.Phase == bridge.Online || b.state.Phase == bridge.Connecting && b.state.Err == nil {
+			continue
+		}
+		what := fmt.Sprintf("bridge %s is %v", b.name, b.state.Phase)
+		if b.state.Err != nil {
+			what += ": " + b.state.Err.Error()
+		}
+		add(what, fmt.Sprintf("%d messages wait on the disk, the oldest for %v; they go when it is online", b.waiting, b.oldest.Round(time.Second)))
+	}
+	if s.ready < s.adapters {
+		add(fmt.Sprintf("%d of %d adapters are not ready", s.adapters-s.ready, s.adapters), "the log says why")
+	}
+	return list
+}
