@@ -406,9 +406,8 @@ var connectChapter = chapter{"Connect", []testCase{
 		},
 	},
 	{
-		name:    "a CONNACK above the client's maximum packet size is not sent",
-		of5:     "3.1.2-24 3.2.2-19 3.2.2-20",
-		pending: "only PUBLISH is held to it",
+		name: "a CONNACK above the client's maximum packet size is not sent",
+		of5:  "3.1.2-24 3.2.2-19 3.2.2-20",
 		run: func(w *world) {
 			c := w.dial()
 			c.hello(hello{maxPacket: 10})
@@ -422,9 +421,8 @@ var connectChapter = chapter{"Connect", []testCase{
 		},
 	},
 	{
-		name:    "a SUBACK above the client's maximum packet size is not sent",
-		of5:     "3.1.2-24 3.9.2-1",
-		pending: "only PUBLISH is held to it",
+		name: "a SUBACK above the client's maximum packet size is not sent",
+		of5:  "3.1.2-24 3.9.2-1",
 		run: func(w *world) {
 			c := w.connect(hello{maxPacket: 30})
 			var list []option

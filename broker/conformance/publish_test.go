@@ -306,9 +306,8 @@ var publishChapter = chapter{"Publish", []testCase{
 		},
 	},
 	{
-		name:    "so it is with one that waits for room in the window of a session that does not stay",
-		of5:     "3.3.2-5 3.3.2-6",
-		pending: "what waits for room in a window does not expire",
+		name: "so it is with one that waits for room in the window of a session that does not stay",
+		of5:  "3.3.2-5 3.3.2-6",
 		run: func(w *world) {
 			topic := w.topic("a")
 			c := w.connect(hello{receiveMax: 1})
