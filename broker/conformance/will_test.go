@@ -216,7 +216,6 @@ var willChapter = chapter{"Will", []testCase{
 		name:      "a delayed will is kept with its session over a restart of the server",
 		of5:       "3.1.2-7 3.1.2-8",
 		ownBroker: true,
-		pending:   "wills are kept in memory only",
 		run: func(w *world) {
 			s := w.kept("s")
 			s.subscribe("w", 1)
