@@ -32,10 +32,7 @@ func (c *conn) handleInput() error {
 	if c.in.b == nil {
 		return nil
 	}
-	next := packet.Next
-	if c.version == packet.V31 {
-		next = packet.Next31
-	}
+	next := c.nextPacket()
 	at := 0
 	for {
 		typ, flags, body, n, err := next(c.in.b.b[at:c.in.n], c.b.opt.MaxPacketSize)
@@ -52,6 +49,14 @@ func (c *conn) handleInput() error {
 	}
 	c.in.consume(at)
 	return nil
+}
+
+// nextPacket is what cuts the client's packets.
+func (c *conn) nextPacket() func(b []byte, maxSize int) (typ, flags byte, body []byte, n int, err error) {
+	if c.version == packet.V31 {
+		return packet.Next31
+	}
+	return packet.Next
 }
 
 // endRound writes what the round has put out.

@@ -90,8 +90,9 @@ func (c *conn) pass() error {
 	in, p := &c.in, c.pace
 	b := in.b.b[:in.n]
 	at, keep := p.seen, p.seen
+	next := c.nextPacket()
 	for {
-		typ, flags, body, n, err := packet.Next(b[at:], c.b.opt.MaxPacketSize)
+		typ, flags, body, n, err := next(b[at:], c.b.opt.MaxPacketSize)
 		if err != nil {
 			p.err = err // what stands before it was right
 			break
@@ -126,7 +127,7 @@ func (c *conn) waitHeld() error {
 			in.space() // borrows the buffer again
 		}
 		if first {
-			_, _, _, size, _ = packet.Next(in.b.b[:in.n], c.b.opt.MaxPacketSize)
+			_, _, _, size, _ = c.nextPacket()(in.b.b[:in.n], c.b.opt.MaxPacketSize)
 		}
 		before := in.n
 		if err := c.pass(); err != nil {
@@ -168,10 +169,20 @@ func (c *conn) heldRead(until time.Time) error {
 		}
 		return nil
 	}
-	if err := c.setDeadline(until); err != nil {
+	if err := c.setDeadline(until); err == errClosed {
 		return err
+	} else if err != nil { // a pipe that the peer has closed
+		p.err = err
+		return nil
+	}
+	had := in.n
+	if in.b == nil {
+		had = len(in.rest)
 	}
 	err := c.sock.read(in)
+	if err == nil {
+		c.stats.bytesReceived += uint64(in.n - had)
+	}
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		select {
 		case <-c.stop:

@@ -73,14 +73,12 @@ func TestAcknowledgementsAndPingsPassPublishesThatWait(t *testing.T) {
 		c := r.connect(packet.V5, "c", func(p *packet.Connect) { p.ReceiveMaximum = 1 })
 		c.subscribe(filter("to/c", 2))
 		began := time.Now()
+		c.send(flood(packet.V5, 1, 0, 1, 0), flood(packet.V5, 1, 1, 20, 0)) // 20 of which wait
+		c.wantAck(packet.PUBACK, 1)
 		for i := range 3 {
 			if _, err := r.b.Publish(&Message{Topic: "to/c", QoS: 2, Payload: fmt.Appendf(nil, "%d", i)}); err != nil {
 				t.Fatal(err)
 			}
-		}
-		c.send(flood(packet.V5, 1, 0, 1, 0), flood(packet.V5, 1, 1, 20, 0)) // 20 of which wait
-		c.wantAck(packet.PUBACK, 1)
-		for i := range 3 {
 			c.wantMessage("to/c", fmt.Sprint(i), 2)
 			c.send([]byte{0xc0})
 			c.send([]byte{0}) // in two pieces
@@ -98,6 +96,22 @@ func TestAcknowledgementsAndPingsPassPublishesThatWait(t *testing.T) {
 			}
 		}
 		c.wantSuback(packet.SUBACK)
+		r.stop()
+	})
+}
+
+func TestARepeatedPubrelOfMQTT31PassesToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rigPipes(t, Options{MessagesPerSecond: 1})
+		c := r.connect(packet.V31, "c")
+		c.publish(packet.Publish{Topic: "t", QoS: 2, ID: 1})
+		c.wantAck(packet.PUBREC, 1)
+		c.send(flood(packet.V31, 0, 0, 20, 0), []byte{0x6a, 2, 0, 1}) // with DUP
+		began := time.Now()
+		c.wantAck(packet.PUBCOMP, 1)
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("PUBREL waited %v", took)
+		}
 		r.stop()
 	})
 }
