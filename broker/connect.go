@@ -77,6 +77,11 @@ func (c *conn) handshake(deadline time.Time) error {
 	done := make(chan error)
 	go func() { done <- c.sock.layers.Handshake() }()
 	if err := <-done; err != nil {
+		select {
+		case <-c.stop: // a shutdown moved the deadline
+			return errClosed
+		default:
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return errTimeout
 		}

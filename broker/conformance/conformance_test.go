@@ -140,7 +140,7 @@ func (c *testCase) try(w *world) (failed string) {
 type failure string
 
 // rigFiles are skipped when the place of a failure is looked for.
-var rigFiles = []string{"conformance_test.go", "world_test.go", "client_test.go", "wire_test.go", "lint_test.go"}
+var rigFiles = []string{"conformance_test.go", "world_test.go", "client_test.go", "wire_test.go", "lint_test.go", "frame_test.go"}
 
 func (w *world) fatalf(format string, args ...any) {
 	place := ""

@@ -20,7 +20,7 @@ type statement struct {
 // chapters are all tables, in the order of the standard.
 var chapters = []chapter{
 	formatChapter, connectChapter, sessionChapter, willChapter, publishChapter, retainChapter, propertyChapter, qosChapter, flowChapter,
-	subscribeChapter, unsubscribeChapter, sharedChapter, topicChapter, endChapter,
+	subscribeChapter, unsubscribeChapter, sharedChapter, topicChapter, endChapter, webSocketChapter,
 }
 
 const document = "../../docs/conformance.md"

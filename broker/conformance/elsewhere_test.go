@@ -13,6 +13,8 @@ var elsewhere = []struct{ shows, pkg, test string }{
 	{"3.1.1/4.8.0-2 5.0/4.13.2-1", "broker", "TestWhatNoSegmentHoldsIsRefused"},
 	{"5.0/3.3.1-5 3.1.1/3.3.1-5", "broker/store", "TestRetainedMessagesSurvive"},
 	{"5.0/1.5.5-1 5.0/2.1.3-1 3.1.1/2.2.2-1", "broker/packet", "TestMalformedPacketsAreRefusedWithTheRightCode"},
+	{"5.0/6.0.0-1 5.0/6.0.0-2 3.1.1/6.0.0-1 3.1.1/6.0.0-2", "broker/transport", "TestFrames"},
+	{"5.0/6.0.0-4 3.1.1/6.0.0-4", "broker/transport", "TestUpgrades"},
 	{"5.0/4.7.2-1 3.1.1/4.7.2-1 5.0/4.7.3-4 3.1.1/4.7.3-4", "broker/topic", "TestFiltersMatchNames"},
 	{"5.0/3.1.2-20", "bridge", "TestKeepAlive/an idle connection is kept"},
 	{"5.0/3.1.2-21 5.0/3.2.2-21", "bridge", "TestKeepAlive/the server's keep alive counts"},
@@ -40,7 +42,6 @@ var elsewhere = []struct{ shows, pkg, test string }{
 var exceptions = []struct{ of, reason string }{
 	{"5.0/4.12.0-2 5.0/4.12.0-4 5.0/4.12.0-5 5.0/4.12.1-2",
 		"enhanced authentication is not supported: CONNECT with a method is refused with 0x8C, AUTH ends the connection"},
-	{"5.0/6.0.0-1 5.0/6.0.0-2 5.0/6.0.0-4 3.1.1/6.0.0-1 3.1.1/6.0.0-2 3.1.1/6.0.0-4", "there is no WebSocket listener yet"},
 }
 
 const preface = `# Conformance
@@ -48,7 +49,7 @@ const preface = `# Conformance
 What shows each normative statement of MQTT 5.0 and 3.1.1. *Who* is bound: S the server, C the client, B both. The statements
 are paraphrased; the wording that counts is the standard's.
 
-"Connect: a second CONNECT …" is a case of ` + "`broker/conformance`" + `, which speaks raw bytes to a real broker over TCP:
+"Connect: a second CONNECT …" is a case of ` + "`broker/conformance`" + `, which speaks raw bytes to a real broker over TCP and WebSocket:
 ` + "`go test ./broker/conformance -run 'TestConnect/5.0/a_second_CONNECT' -v`" + `. Each case runs once for each version for
 which it names statements. With ` + "`-addr HOST:PORT`" + ` the cases that need no broker of their own run against another
 broker. Tests of other packages stand with their package. The bridge is a client, so statements about clients name its tests.

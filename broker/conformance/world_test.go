@@ -11,6 +11,7 @@ import (
 
 	"packetboat/broker"
 	"packetboat/broker/store"
+	"packetboat/broker/transport"
 )
 
 // server is the broker under test, over a store in a directory of its own; or
@@ -18,6 +19,7 @@ import (
 type server struct {
 	t    testing.TB
 	addr string
+	web  string // address of its WebSocket listener; "": none, with -addr
 	dir  string
 	opt  broker.Options
 	stop func()
@@ -54,6 +56,11 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
+	web, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.web = web.Addr().String()
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	runCtx, stopRun := context.WithCancel(context.Background())
 	serveCtx, stopServe := context.WithCancel(context.Background())
@@ -61,6 +68,7 @@ func (s *server) start() {
 	stored.Go(func() { _ = st.Run(storeCtx) })
 	ran.Go(func() { _ = b.Run(runCtx) })
 	served.Go(func() { _ = b.Serve(serveCtx, ln) })
+	served.Go(func() { _ = b.Serve(serveCtx, transport.Listen(web, transport.Options{WebSocket: true})) })
 	s.stop = sync.OnceFunc(func() {
 		stopServe()
 		served.Wait()

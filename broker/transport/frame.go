@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -196,8 +197,15 @@ type frameBuffer struct{ b [maxHeader + maxChunk]byte }
 var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
 
 // writeFrame writes one frame, in one piece: the writer's data and the reader's
-// pongs come from two goroutines.
+// pongs come from two goroutines. Nothing follows a close frame, RFC 6455
+// section 5.5.1.
 func (c *Conn) writeFrame(op byte, payload []byte) error {
+	c.framing.Lock()
+	defer c.framing.Unlock()
+	if c.parted {
+		return net.ErrClosed
+	}
+	c.parted = op == closeFrame
 	buf := frameBuffers.Get().(*frameBuffer)
 	defer frameBuffers.Put(buf)
 	b := append(buf.b[:0], finBit|op)
@@ -210,10 +218,8 @@ func (c *Conn) writeFrame(op byte, payload []byte) error {
 	return err
 }
 
-// part sends the close frame, of which there may be one.
+// part sends the close frame, unless one was sent.
 func (c *Conn) part(status uint16) {
-	if c.parted.CompareAndSwap(false, true) {
-		// A broken connection loses it; that it is broken the reader learns.
-		_ = c.writeFrame(closeFrame, binary.BigEndian.AppendUint16(nil, status))
-	}
+	// A broken connection loses it; that it is broken the reader learns.
+	_ = c.writeFrame(closeFrame, binary.BigEndian.AppendUint16(nil, status))
 }

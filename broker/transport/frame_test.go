@@ -83,6 +83,25 @@ func TestACloseFrameIsAnsweredAndEndsTheStream(t *testing.T) {
 	}
 }
 
+func TestNothingFollowsACloseFrame(t *testing.T) {
+	var out bytes.Buffer
+	c := &Conn{opt: &Options{}, framed: true, below: struct {
+		io.Reader
+		io.Writer
+	}{nil, &out}}
+	if err := c.writeFrame(binaryFrame, []byte{0xd0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	c.part(closeNormal)
+	c.part(closeProtocol)
+	if err := c.writeFrame(binaryFrame, []byte{0xd0, 0}); err == nil {
+		t.Error("a frame was taken after the close frame")
+	}
+	if got := hex.EncodeToString(out.Bytes()); got != "8202d000"+"880203e8" {
+		t.Error(got)
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{"828537fa213d7f9f4d5158", "0281" + strings.Repeat("00", 5) + "8980" + "00000000" + "8081" + strings.Repeat("00", 5), "82ff0000000000000003000000000102"} {
 		b, err := hex.DecodeString(s)

@@ -18,7 +18,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
+	"sync"
 	"syscall"
 )
 
@@ -69,7 +69,9 @@ type Conn struct {
 	tls    *tls.Conn     // nil: none
 	framed bool          // upgraded to WebSocket
 	frames frames
-	parted atomic.Bool // a close frame has been sent
+
+	framing sync.Mutex // one frame at a time
+	parted  bool       // a close frame has been sent: it was the last
 }
 
 // Handshake negotiates TLS and upgrades to WebSocket. It blocks, until the

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -381,6 +382,34 @@ func TestTheCertificateNamesTheUser(t *testing.T) {
 	}
 }
 
+func TestUpgradesThatGetNoAnswerTheyCouldUse(t *testing.T) {
+	const head = "GET /mqtt HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n"
+	for _, c := range []struct{ name, request string }{
+		{"frames before the answer are lost, so it is none", head + "\r\n\x82\x80\x00\x00\x00\x00"},
+		{"headers without end", head + strings.Repeat("X: y\r\n", maxRequest/6+1) + "\r\n"},
+		{"a line without end", head + "X: " + strings.Repeat("y", maxRequest) + "\r\n\r\n"},
+	} {
+		for _, size := range []int{1, 1000, 1 << 20} {
+			var all io.Reader = strings.NewReader(c.request)
+			if size == 1 {
+				all = iotest.OneByteReader(all)
+			}
+			read := readerFunc(func(b []byte) (int, error) { return all.Read(b[:min(len(b), size)]) })
+			err := upgrade(struct {
+				io.Reader
+				io.Writer
+			}{read, io.Discard})
+			if err == nil && !(size == 1 && strings.HasPrefix(c.name, "frames")) { // then the frames were not read
+				t.Errorf("%s, in pieces of %d: no error", c.name, size)
+			}
+		}
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 func TestUpgrades(t *testing.T) {
 	const good = "GET %PATH HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	at := func(path string) string { return strings.Replace(good, "%PATH", path, 1) }
@@ -391,6 +420,7 @@ func TestUpgrades(t *testing.T) {
 		{"MQTT-6.0.0-3 without mqtt", at("/mqtt") + "Sec-WebSocket-Protocol: chat\r\n\r\n", "400 Bad Request"},
 		{"MQTT-6.0.0-3 without any", at("/mqtt") + "\r\n", "400 Bad Request"},
 		{"another path", at("/chat") + "Sec-WebSocket-Protocol: mqtt\r\n\r\n", "404 Not Found"},
+		{"a long cookie", at("/mqtt") + "Cookie: " + strings.Repeat("x", 6000) + "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n", "101 Switching Protocols"},
 		{"a browser that looks", "GET / HTTP/1.1\r\nHost: gateway\r\n\r\n", "400 Bad Request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

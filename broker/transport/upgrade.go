@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"github.com/gobwas/ws"
@@ -10,6 +11,32 @@ import (
 // subprotocol is what a client has to offer [MQTT-6.0.0-3] and is answered
 // [MQTT-6.0.0-4].
 const subprotocol = "mqtt"
+
+// maxRequest is how long a request may be, with a browser's cookies. The
+// upgrader has no bound of its own, for a line neither.
+const maxRequest = 32 << 10
+
+var errEarly = errors.New("the client sends before it was answered")
+
+// request reads no more than maxRequest and remembers how what it read ends.
+type request struct {
+	io.LimitedReader
+	io.Writer
+	end [3]byte
+}
+
+func (r *request) Read(b []byte) (int, error) {
+	n, err := r.LimitedReader.Read(b)
+	tail := append(r.end[:len(r.end):len(r.end)], b[max(0, n-len(r.end)):n]...)
+	copy(r.end[:], tail[len(tail)-len(r.end):])
+	return n, err
+}
+
+// whole reports whether what was read ends with an empty line.
+func (r *request) whole() bool {
+	end := r.end[:]
+	return bytes.HasSuffix(end, []byte("\n\r\n")) || bytes.HasSuffix(end, []byte("\n\n"))
+}
 
 // upgrade answers the HTTP request that a WebSocket begins with. What is wrong
 // with it, the client is told as an HTTP status.
@@ -37,6 +64,12 @@ func upgrade(rw io.ReadWriter) error {
 			return nil, nil
 		},
 	}
-	_, err := u.Upgrade(rw)
-	return err
+	r := &request{LimitedReader: io.LimitedReader{R: rw, N: maxRequest}, Writer: rw}
+	if _, err := u.Upgrade(r); err != nil {
+		return err
+	}
+	if !r.whole() { // RFC 6455 section 4.1: it must wait; what it sent is lost
+		return errEarly
+	}
+	return nil
 }
