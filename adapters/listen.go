@@ -1,12 +1,26 @@
 package adapters
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 )
+
+// ListenTCP listens on host:port. An IPv4 address, 0.0.0.0 too, is IPv4 alone:
+// package net would have that one mean both families, and open to the world what
+// was meant for a private network.
+func ListenTCP(ctx context.Context, address string) (net.Listener, error) {
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		network = "tcp4"
+	}
+	var lc net.ListenConfig // keep-alive probes find peers that are gone after some 2 min
+	return lc.Listen(ctx, network, address)
+}
 
 // ListenRemedy is what an operator can do about an address, host:port or
 // unix:PATH, that cannot be listened on.

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -25,5 +26,38 @@ func TestAnAddressThatCannotBeListenedOnHasARemedy(t *testing.T) {
 		if got := ListenRemedy(c.address, c.err); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %s", c.name, got)
 		}
+	}
+}
+
+func TestAnIPv4AddressIsNoIPv6Address(t *testing.T) {
+	for _, c := range []struct {
+		address string
+		v4, v6  bool
+	}{
+		{"0.0.0.0:0", true, false},
+		{"127.0.0.1:0", true, false},
+		{":0", true, true},
+		{"[::]:0", true, true},
+		{"[::1]:0", false, true},
+	} {
+		ln, err := ListenTCP(context.Background(), c.address)
+		if err != nil && c.v6 {
+			t.Logf("no IPv6 here: %v", err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		for host, want := range map[string]bool{"127.0.0.1": c.v4, "::1": c.v6} {
+			nc, err := net.Dial("tcp", net.JoinHostPort(host, port))
+			if (err == nil) != want {
+				t.Errorf("%s is reached at %s: %v, want %v", c.address, host, err == nil, want)
+			}
+			if err == nil {
+				nc.Close()
+			}
+		}
+		ln.Close()
 	}
 }

@@ -40,6 +40,7 @@ type Gateway struct {
 	broker   *broker.Broker
 	bridges  []*bridge.Bridge
 	adapters []adapters.Adapter
+	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
 	doors    []*door // listeners that were or will be opened
@@ -54,7 +55,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	if opt.Notify == nil {
 		opt.Notify = systemd(opt.Log)
 	}
-	return &Gateway{cfg: cfg, opt: opt, log: opt.Log, connects: newConnectPace(cfg.Limits.ConnectsPerSecond)}
+	return &Gateway{cfg: cfg, opt: opt, log: opt.Log, passed: passedSockets, connects: newConnectPace(cfg.Limits.ConnectsPerSecond)}
 }
 
 // Run runs the gateway until ctx ends and everything has stopped; it returns
@@ -67,7 +68,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	g.started = time.Now()
 	g.limits = limitsOf(g.cfg, measure(g.cfg.Gateway.DataDir))
-	g.sockets = passedSockets()
+	g.sockets = g.passed()
 	defer g.sockets.close()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

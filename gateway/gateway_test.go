@@ -46,11 +46,18 @@ func (r *running) logged(text string) bool {
 // begin runs a gateway until the test stops it.
 func begin(t *testing.T, text string) *running {
 	t.Helper()
+	return beginWith(t, text, nil)
+}
+
+// beginWith is begin with sockets of systemd.
+func beginWith(t *testing.T, text string, passed sockets) *running {
+	t.Helper()
 	r := &running{t: t, ended: make(chan error, 1), states: make(chan string, 100)}
 	g := New(parse(t, text), Options{
 		Log:    slog.New(newHandler("debug", "journal", r)),
 		Notify: func(s string) { r.states <- s },
 	})
+	g.passed = func() sockets { return passed }
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
 	t.Cleanup(r.cancel)

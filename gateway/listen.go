@@ -178,9 +178,12 @@ func (d *door) socket(ctx context.Context) (net.Listener, error) {
 	if network == "systemd" {
 		return nil, d.g.sockets.missing(address)
 	}
+	if network == "tcp" {
+		return adapters.ListenTCP(ctx, address)
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, network, address)
-	if err != nil && network == "unix" && errors.Is(err, syscall.EADDRINUSE) && deserted(address) {
+	if err != nil && errors.Is(err, syscall.EADDRINUSE) && deserted(address) {
 		if err := os.Remove(address); err != nil {
 			return nil, fmt.Errorf("remove the socket of a gateway that is gone: %w", err)
 		}
@@ -189,11 +192,9 @@ func (d *door) socket(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if network == "unix" {
-		// Owner and group, whatever the umask: who may open it may publish.
-		if err := os.Chmod(address, 0o660); err != nil {
-			return nil, errors.Join(err, ln.Close())
-		}
+	// Owner and group, whatever the umask: who may open it may publish.
+	if err := os.Chmod(address, 0o660); err != nil {
+		return nil, errors.Join(err, ln.Close())
 	}
 	return ln, nil
 }
@@ -234,7 +235,7 @@ func (d *door) complain(err error) {
 }
 
 // checkFiles warns when fewer files may be open than connections. That the soft
-// limit is raised to the hard one, package os sees to.
+// limit is raised to the hard one, package syscall sees to.
 func (g *Gateway) checkFiles() {
 	const others = 100 // segments, ports, bridges
 	var most uint64
@@ -249,5 +250,5 @@ func (g *Gateway) checkFiles() {
 		return
 	}
 	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", most,
-		"remedy", "set LimitNOFILE= in the systemd unit, or lower max_connections")
+		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", most+others))
 }

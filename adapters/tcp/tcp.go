@@ -82,14 +82,9 @@ func NewAdapter(opt Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Stream: s, opt: opt, listen: listen, tried: make(chan struct{})}
+	a := &Adapter{Stream: s, opt: opt, listen: adapters.ListenTCP, tried: make(chan struct{})}
 	a.try = sync.OnceFunc(func() { close(a.tried) })
 	return a, nil
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	var lc net.ListenConfig // keep-alive probes find peers that are gone after some 2 min
-	return lc.Listen(ctx, "tcp", address)
 }
 
 // Addr is where the adapter listens; nil while it does not.

@@ -271,7 +271,7 @@ func TestAnAddressThatIsTakenIsTriedAgain(t *testing.T) {
 	refused, up := make(chan struct{}, 1), make(chan struct{})
 	once := sync.OnceFunc(func() { close(up) })
 	a.listen = func(ctx context.Context, address string) (net.Listener, error) {
-		ln, err := listen(ctx, address)
+		ln, err := adapters.ListenTCP(ctx, address)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			select {
 			case refused <- struct{}{}:
