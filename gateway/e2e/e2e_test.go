@@ -137,7 +137,14 @@ func (p *process) lines(text string) (n int) {
 // start runs a program until it ends, or the test does.
 func start(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, env, name, args...)
+}
+
+// startWith is start with open files, from descriptor 3.
+func startWith(t *testing.T, files []*os.File, env []string, name string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(name, args...), ended: make(chan struct{})}
+	p.cmd.ExtraFiles = files
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.Env = append(os.Environ(), env...)
 	if err := p.cmd.Start(); err != nil {
@@ -237,6 +244,7 @@ type gateway struct {
 	data   string // directory
 	env    []string
 	within []string // the command that the gateway is started by
+	files  []*os.File
 }
 
 // newGateway prepares a gateway; sections are added to its configuration.
@@ -268,7 +276,7 @@ address = %q
 func (g *gateway) start() {
 	g.t.Helper()
 	args := append(append([]string(nil), g.within...), binary, "run", "-config", g.config)
-	g.process = start(g.t, g.env, args[0], args[1:]...)
+	g.process = startWith(g.t, g.files, g.env, args[0], args[1:]...)
 	g.await("the gateway listens", func() bool { return listens(g.mqtt) })
 }
 
