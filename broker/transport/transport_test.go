@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -416,6 +417,7 @@ func TestUpgrades(t *testing.T) {
 	for _, c := range []struct{ name, request, want string }{
 		{"the sample of RFC 6455 with MQTT-6.0.0-3 and 6.0.0-4", at("/mqtt") + "Sec-WebSocket-Protocol: mqtt\r\n\r\n", "101 Switching Protocols"},
 		{"mqtt among others", at("/") + "Sec-WebSocket-Protocol: mqttv3.1, mqtt\r\n\r\n", "101 Switching Protocols"},
+		{"MQTT 3.1", at("/mqtt") + "Sec-WebSocket-Protocol: mqttv3.1\r\n\r\n", "101 Switching Protocols, mqttv3.1"},
 		{"a query changes nothing", at("/mqtt?x=1") + "Sec-WebSocket-Protocol: mqtt\r\n\r\n", "101 Switching Protocols"},
 		{"MQTT-6.0.0-3 without mqtt", at("/mqtt") + "Sec-WebSocket-Protocol: chat\r\n\r\n", "400 Bad Request"},
 		{"MQTT-6.0.0-3 without any", at("/mqtt") + "\r\n", "400 Bad Request"},
@@ -430,10 +432,12 @@ func TestUpgrades(t *testing.T) {
 				io.Writer
 			}{strings.NewReader(c.request), &answer})
 			head, _, _ := strings.Cut(answer.String(), "\r\n")
-			if head != "HTTP/1.1 "+c.want || (err == nil) != strings.HasPrefix(c.want, "101") {
+			want, protocol, _ := strings.Cut(c.want, ", ")
+			protocol = cmp.Or(protocol, "mqtt")
+			if head != "HTTP/1.1 "+want || (err == nil) != strings.HasPrefix(c.want, "101") {
 				t.Errorf("%q, %v", head, err)
 			}
-			if err == nil && (!strings.Contains(answer.String(), "Sec-WebSocket-Protocol: mqtt\r\n") ||
+			if err == nil && (!strings.Contains(answer.String(), "Sec-WebSocket-Protocol: "+protocol+"\r\n") ||
 				!strings.Contains(answer.String(), "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")) {
 				t.Errorf("%q", answer.String())
 			}

@@ -8,9 +8,27 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// subprotocol is what a client has to offer [MQTT-6.0.0-3] and is answered
-// [MQTT-6.0.0-4].
-const subprotocol = "mqtt"
+// What a client has to offer one of [MQTT-6.0.0-3], and is answered
+// [MQTT-6.0.0-4]. Clients of MQTT 3.1, which says nothing about WebSocket, offer
+// the second one.
+const (
+	subprotocol   = "mqtt"
+	subprotocol31 = "mqttv3.1"
+)
+
+// choose gives the subprotocol for the answer, "" for none.
+func choose(offered []byte) string {
+	chosen := ""
+	for name := range bytes.SplitSeq(offered, []byte(",")) {
+		switch string(bytes.TrimSpace(name)) {
+		case subprotocol:
+			return subprotocol
+		case subprotocol31:
+			chosen = subprotocol31
+		}
+	}
+	return chosen
+}
 
 // maxRequest is how long a request may be, with a browser's cookies. The
 // upgrader has no bound of its own, for a line neither.
@@ -50,12 +68,10 @@ func upgrade(rw io.ReadWriter) error {
 			}
 			return nil
 		},
-		Protocol: func(name []byte) bool {
-			if string(name) != subprotocol {
-				return false
-			}
-			offered = true
-			return true
+		ProtocolCustom: func(offers []byte) (string, bool) {
+			name := choose(offers)
+			offered = offered || name != ""
+			return name, true
 		},
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
 			if !offered {

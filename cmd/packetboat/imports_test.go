@@ -39,6 +39,7 @@ var graph = map[string][]string{
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/admin":       {"broker/store"},
 	"gateway/e2e":         {},
+	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
 	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
