@@ -27,10 +27,12 @@ func ListenTCP(ctx context.Context, address string) (net.Listener, error) {
 func ListenRemedy(address string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && strings.HasPrefix(address, "unix:"):
-		return "another program listens there: stop it, or set another path"
+		return "another program listens there, or the file is no socket: stop it, or set another path"
 	case errors.Is(err, syscall.EADDRINUSE):
 		_, port, _ := net.SplitHostPort(address) // what is listened on has one
 		return fmt.Sprintf("another program listens there (ss -ltnp 'sport = :%s' names it, often it is mosquitto): stop it, or set another address", port)
+	case errors.Is(err, syscall.ENOENT) && strings.HasPrefix(address, "unix:"):
+		return "its directory does not exist: make it; below /run, RuntimeDirectory= in the systemd unit does"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "no network interface has this address now"
 	case errors.Is(err, syscall.EACCES):

@@ -19,6 +19,7 @@ func TestAnAddressThatCannotBeListenedOnHasARemedy(t *testing.T) {
 	}{
 		{"a port that is taken: how to find who has it", ":7000", failed(syscall.EADDRINUSE), "ss -ltnp 'sport = :7000'"},
 		{"a socket that is taken", "unix:/run/x", failed(syscall.EADDRINUSE), "set another path"},
+		{"a directory that is missing", "unix:/run/x/y", failed(syscall.ENOENT), "RuntimeDirectory="},
 		{"an address of no interface", "10.9.9.9:7000", failed(syscall.EADDRNOTAVAIL), "no network interface"},
 		{"a port below 1024", ":102", failed(syscall.EACCES), "CAP_NET_BIND_SERVICE"},
 		{"anything else", "x", errors.New("x"), "set another address"},

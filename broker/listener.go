@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"packetboat/broker/packet"
@@ -32,6 +33,7 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener) error {
 	defer wg.Wait()
 	name := ln.Addr().String()
 	var backoff time.Duration
+	var told time.Time
 	for {
 		nc, err := ln.Accept()
 		if ctx.Err() != nil {
@@ -46,7 +48,10 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener) error {
 			}
 			// Out of file descriptors, most likely: that passes.
 			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
-			b.log.Warn("connection not accepted", "listener", name, "error", err)
+			if now := time.Now(); now.Sub(told) >= time.Minute {
+				told = now
+				b.log.Warn("connections cannot be accepted; will keep trying", "listener", name, "error", err, "remedy", acceptRemedy(err))
+			}
 			select {
 			case <-time.After(backoff):
 			case <-ctx.Done():
@@ -68,4 +73,12 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener) error {
 			mu.Unlock()
 		})
 	}
+}
+
+// acceptRemedy is what an operator can do when connections cannot be accepted.
+func acceptRemedy(err error) string {
+	if errors.Is(err, syscall.EMFILE) {
+		return "too many files are open: set LimitNOFILE= higher in the systemd unit, or lower max_connections"
+	}
+	return "the system is out of files or memory, see the error"
 }

@@ -190,6 +190,49 @@ func TestASecondGatewayDoesNotTakeTheSocketOfOneThatRuns(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsNoSocketIsLeftAlone(t *testing.T) {
+	dir, err := os.MkdirTemp("", "gw-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "passwd")
+	if err := os.WriteFile(file, []byte("root"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := begin(t, sections(t, fmt.Sprintf("[[listener]]\naddress = \"unix:%s\"\n", file)))
+	if err := r.wait(); err == nil {
+		t.Error("it runs")
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "root" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if !r.logged("or the file is no socket") {
+		t.Errorf("no remedy in: %s", r.log.String())
+	}
+}
+
+func TestAConnectionThatSystemdPassesIsNoListener(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := socketListener(f); err == nil || !strings.Contains(err.Error(), "cannot be listened on") {
+		t.Error(err)
+	}
+}
+
 func TestAQueueOfARemovedBridgeIsKeptAndNamed(t *testing.T) {
 	with := sections(t, `
 [[listener]]

@@ -199,7 +199,12 @@ func (d *door) socket(ctx context.Context) (net.Listener, error) {
 	return ln, nil
 }
 
+// deserted reports whether the path is a socket on which nobody accepts. A file
+// of another kind refuses connections too, and is not ours to remove.
 func deserted(socket string) bool {
+	if st, err := os.Lstat(socket); err != nil || st.Mode().Type() != os.ModeSocket {
+		return false
+	}
 	c, err := net.DialTimeout("unix", socket, time.Second)
 	if err == nil {
 		_ = c.Close()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
 )
 
 // sockets are those that systemd has opened and passed on, under their
@@ -64,6 +66,9 @@ func (s sockets) missing(name string) error {
 // socketListener listens on a socket that was passed.
 func socketListener(f *os.File) (net.Listener, error) {
 	ln, err := net.FileListener(f)
+	if err == nil && !accepts(f) {
+		err = errors.Join(errors.New("it is not open for connections"), ln.Close())
+	}
 	if err != nil {
 		return nil, &socketError{
 			what:   fmt.Sprintf("the socket %q of systemd cannot be listened on: %v", f.Name(), err),
@@ -71,4 +76,16 @@ func socketListener(f *os.File) (net.Listener, error) {
 		}
 	}
 	return ln, nil
+}
+
+// accepts reports whether it is a listening socket. With Accept=yes systemd
+// passes connections, which package net would take for one.
+func accepts(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	listening := 0
+	err = raw.Control(func(fd uintptr) { listening, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN) })
+	return err == nil && listening == 1
 }
