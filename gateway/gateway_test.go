@@ -358,3 +358,44 @@ func TestTheJournalIsRecognisedByItsStream(t *testing.T) {
 		t.Error("its own stream is not")
 	}
 }
+
+func TestConnectionsOfAnAddressAreBoundedInASecond(t *testing.T) {
+	p := newConnectPace(10)
+	now := time.Now()
+	at := func(ip string, after time.Duration) bool {
+		return p.allow(&net.TCPAddr{IP: net.ParseIP(ip), Port: 1}, now.Add(after))
+	}
+	for i := range 10 {
+		if !at("10.0.0.1", 0) {
+			t.Fatalf("connection %d at once is refused", i+1)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		ip    string
+		after time.Duration
+		want  bool
+	}{
+		{"the eleventh", "10.0.0.1", 0, false},
+		{"the same address, written as one of IPv6", "::ffff:10.0.0.1", 0, false},
+		{"another address", "10.0.0.2", 0, true},
+		{"one of IPv6", "fe80::1", 0, true},
+		{"after a tenth of a second, one more", "10.0.0.1", 100 * time.Millisecond, true},
+		{"but not two", "10.0.0.1", 100 * time.Millisecond, false},
+		{"what was refused counts for nothing", "10.0.0.1", 200 * time.Millisecond, true},
+	} {
+		if got := at(c.ip, c.after); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	at("10.0.0.3", time.Minute)
+	if n := len(p.full); n != 1 {
+		t.Errorf("%d addresses are remembered after a minute", n)
+	}
+	if !p.allow(&net.UnixAddr{Net: "unix"}, now) {
+		t.Error("a unix socket has no address")
+	}
+	if !newConnectPace(0).allow(&net.TCPAddr{}, now) {
+		t.Error("no limit")
+	}
+}
