@@ -1,0 +1,461 @@
+package broker
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"packetboat/broker/packet"
+)
+
+// FuzzSessions plays what the input says, with three clients of all versions:
+// connections that come, go, break and are taken over, subscriptions of all
+// kinds, publishes, acknowledgements that are held back, nonsense, time that
+// passes, and restarts. After each step everything has to be as the model says.
+//
+// A step is four bytes: what, who, and two about how.
+func FuzzSessions(f *testing.F) {
+	connect := func(who, how, more byte) []byte { return []byte{0, who, how, more} }
+	for _, steps := range [][][]byte{
+		{connect(0, 2, 0), {1, 0, 0, 1}, connect(1, 0, 0), {3, 1, 0, 1}, {3, 1, 0, 2}},
+		{connect(0, 5, 0), {1, 0, 3, 0x42}, {2, 0, 0, 0}, connect(1, 1, 0), {3, 1, 2, 5}, {3, 1, 2, 6}, connect(0, 5, 4), {5, 0, 0, 0}},
+		{connect(0, 2, 16), connect(1, 2, 0), {1, 1, 4, 2}, {4, 0, 0, 0}, {6, 1, 1, 0}, {7, 0, 200, 0}, {8, 0, 0, 0}},
+		{connect(0, 5, 0), connect(1, 5, 0), {1, 0, 6, 1}, {1, 1, 6, 2}, {2, 0, 0, 0}, {3, 2, 5, 1}, connect(2, 2, 0), {3, 2, 5, 2}, {3, 2, 5, 1}, {7, 0, 255, 0}},
+		{connect(0, 5, 8), {1, 0, 2, 2}, {3, 0, 1, 2}, {3, 0, 1, 1}, {3, 0, 1, 2}, connect(0, 5, 0), {8, 0, 0, 0}, connect(0, 4, 0)},
+		{connect(0, 2, 0), {3, 0, 0, 0x2a}, {3, 0, 0, 0x3a}, {9, 0, 2, 0}, {9, 0, 2, 0}, {10, 0, 2, 0}},
+	} {
+		f.Add(slices.Concat(steps...))
+	}
+	f.Fuzz(playScript)
+}
+
+// TestSessionsFollowTheModel plays what chance says.
+func TestSessionsFollowTheModel(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		script := make([]byte, 4*(5+rng.IntN(50)))
+		for i := range script {
+			script[i] = byte(rng.Uint32())
+		}
+		if playScript(t, script); t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func playScript(t *testing.T, script []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &play{t: t, r: rigPipes(t, Options{}), m: newModel(), clients: map[string]*player{}}
+		for n := 0; len(script) >= 4 && n < 60 && !t.Failed(); n++ {
+			w.step(script[0], fmt.Sprint("c", script[1]%3), script[2], script[3])
+			script = script[4:]
+		}
+		for _, p := range w.clients {
+			_ = p.nc.Close()
+		}
+		w.r.stop()
+		synctest.Wait()
+	})
+}
+
+var (
+	fuzzFilters = []string{"a", "a/b", "a/+", "a/#", "#", "+/b", sharedPrefix + "$sh/#", "b"}
+	fuzzTopics  = []string{"a", "a/b", "b", "a/b/c", "b/b", "$sh/x", "$sh/y/z", "a"}
+)
+
+// fuzzSteps are the steps by number, those more often that lead to more.
+var fuzzSteps = [...]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3}
+
+// play is the broker, the model and the clients between them.
+type play struct {
+	t       *testing.T
+	r       *rig
+	m       *model
+	clients map[string]*player // that are connected
+	said    []string
+	count   int
+}
+
+// player is one connected client.
+type player struct {
+	w       *play
+	id      string
+	version byte
+	nc      net.Conn
+	s       *modelSession
+	max     int    // receive maximum
+	most    uint16 // topic aliases
+	aliases aliased
+	hold    bool // acknowledges nothing
+
+	mu    sync.Mutex
+	in    []byte
+	ended bool
+	mine  map[uint16]byte // answers that are expected: packet identifier to type of the packet
+	code  map[uint16]byte // ... and their reason codes
+	bye   bool            // the server is to end the connection
+}
+
+func (w *play) failf(format string, args ...any) {
+	w.t.Helper()
+	for _, s := range w.said {
+		w.t.Log(s)
+	}
+	w.t.Errorf(format, args...)
+}
+
+func (w *play) say(format string, args ...any) {
+	w.said = append(w.said, fmt.Sprintf(format, args...))
+}
+
+func (w *play) step(what byte, who string, how, more byte) {
+	p := w.clients[who]
+	do := fuzzSteps[int(what)%len(fuzzSteps)]
+	if p == nil && do > 0 && do != 7 && do != 8 {
+		return
+	}
+	switch do {
+	case 0:
+		w.connect(who, how, more)
+	case 1:
+		w.subscribe(p, how, more)
+	case 2:
+		w.say("%s disconnects", who)
+		p.send(packet.AppendDisconnect(nil, p.version, &packet.Disconnect{}))
+		w.gone(p, true)
+	case 3:
+		w.publish(p, fuzzTopics[how%8], more&3%3, more&4 != 0, more&8 != 0, more&0x30 == 0x10)
+	case 4:
+		w.say("%s breaks", who)
+		_ = p.nc.Close()
+		w.gone(p, false)
+	case 5:
+		w.say("%s acknowledges", who)
+		p.hold = false
+		for _, x := range slices.Clone(p.s.queue) {
+			if x.id != 0 {
+				p.acknowledge(x.qos, x.id)
+			}
+		}
+	case 6:
+		filter := fuzzFilters[how%8]
+		w.say("%s unsubscribes %s", who, filter)
+		delete(p.s.subs, filter)
+		delete(p.s.ids, filter)
+		p.send(packet.AppendUnsubscribe(nil, p.version, &packet.Unsubscribe{ID: 2000, Filters: []string{filter}}))
+		p.mine[2000] = packet.UNSUBACK
+	case 7:
+		w.say("%d s pass", int(how)*8)
+		time.Sleep(time.Duration(how) * 8 * time.Second)
+		w.m.pass()
+	case 8:
+		w.say("restart")
+		for _, p := range w.clients {
+			p.send(packet.AppendDisconnect(nil, p.version, &packet.Disconnect{}))
+			w.gone(p, true)
+		}
+		w.settle()
+		w.r.restart()
+		w.m.restart()
+	case 9:
+		w.repeat(p, uint16(how%8)+1)
+	case 10:
+		w.nonsense(p, how)
+	}
+	w.settle()
+}
+
+func (w *play) connect(who string, how, more byte) {
+	c := &packet.Connect{ClientID: who, Version: packet.V31 + how%3, CleanStart: how&4 == 0}
+	p := &player{w: w, id: who, version: c.Version, max: w.r.b.opt.MaxInflight, mine: map[uint16]byte{}, code: map[uint16]byte{}}
+	if c.Version == packet.V5 {
+		c.SessionExpiry = []uint32{0, 0, 1000, never}[more&3]
+		if c.ReceiveMaximum = uint16(more >> 2 & 3); c.ReceiveMaximum > 0 {
+			p.max = int(c.ReceiveMaximum)
+		}
+		c.TopicAliasMax = uint16(how >> 4 & 3)
+		p.most = c.TopicAliasMax
+	}
+	if more&16 != 0 {
+		w.count++
+		c.Will = &packet.Will{Topic: "a/b", Payload: []byte(fmt.Sprint("will", w.count)), QoS: more >> 5 % 3, Retain: more&128 != 0}
+		if c.Version == packet.V5 {
+			c.Will.Delay = uint32(how>>6&1) * 100
+		}
+	}
+	w.say("%s connects: %+v, will %+v", who, *c, c.Will)
+	if old := w.clients[who]; old != nil {
+		old.bye = true
+		w.gone(old, false)
+	}
+	nc, err := w.r.ln.(*pipeListener).dial()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.nc = nc
+	go p.read()
+	p.send(packet.AppendConnect(nil, c))
+	present := w.m.connect(c)
+	p.s = w.m.sessions[who]
+	_, shares := p.s.subs[sharedPrefix+"$sh/#"]
+	p.hold = how&8 != 0 && !shares
+	for _, x := range p.s.queue {
+		x.id = 0 // to be sent again
+	}
+	w.clients[who] = p
+	synctest.Wait()
+	typ, _, body, ok := p.next()
+	var ack packet.Connack
+	if !ok || typ != packet.CONNACK || packet.ParseConnack(body, p.version, &ack) != nil || ack.Code != packet.Success ||
+		ack.SessionPresent != (present && p.version != packet.V31) {
+		w.failf("CONNACK %v %x, session present %v", ok, body, present)
+	}
+}
+
+func (w *play) subscribe(p *player, how, more byte) {
+	f := packet.Filter{Filter: fuzzFilters[how%8], QoS: more & 3 % 3}
+	s := packet.Subscribe{ID: 2001}
+	shared := how%8 == 6
+	if shared && p.hold {
+		return
+	}
+	if p.version == packet.V5 {
+		f.NoLocal, f.RetainAsIs, f.RetainHandling = more&4 != 0 && !shared, more&8 != 0, more>>4&3%3
+		s.SubscriptionID = uint32(more >> 6)
+	}
+	s.Filters = []packet.Filter{f}
+	w.say("%s subscribes %+v, identifier %d", p.id, f, s.SubscriptionID)
+	p.send(packet.AppendSubscribe(nil, p.version, &s))
+	p.mine[s.ID], p.code[s.ID] = packet.SUBACK, f.QoS
+	w.m.subscribe(p.s, f, s.SubscriptionID)
+}
+
+// publish goes through with the exchange, unless open: then PUBREL is left out.
+func (w *play) publish(p *player, name string, qos byte, retain, empty, open bool) {
+	w.count++
+	m := packet.Publish{Topic: name, QoS: qos, Retain: retain, Payload: []byte(fmt.Sprint(w.count))}
+	if empty && retain {
+		m.Payload = nil
+	}
+	if qos > 0 {
+		m.ID = uint16(1000 + w.count)
+	}
+	if open = open && qos == 2; open {
+		m.ID = uint16(w.count%8) + 1
+		if p.s.open[m.ID] || p.s.unsure {
+			return
+		}
+		p.s.open[m.ID] = true
+	}
+	w.say("%s publishes %+v, left open %v", p.id, m, open)
+	matched := w.m.publish(p.s, name, string(m.Payload), qos, retain)
+	if qos > 0 {
+		p.mine[m.ID] = packet.PUBACK + qos - 1
+		if matched == 0 && p.version == packet.V5 {
+			p.code[m.ID] = packet.NoMatchingSubscribers
+		}
+	}
+	p.send(packet.AppendPublish(nil, p.version, &m))
+}
+
+// repeat sends a QoS 2 publish again that is not released; without one, the
+// PUBREL of none.
+func (w *play) repeat(p *player, id uint16) {
+	if p.s.unsure {
+		return
+	}
+	if p.s.open[id] {
+		w.say("%s repeats %d", p.id, id)
+		p.mine[id] = packet.PUBREC
+		p.send(packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/b", QoS: 2, Dup: true, ID: id, Payload: []byte("again")}))
+		return
+	}
+	w.say("%s releases %d, which is none", p.id, id)
+	p.mine[id] = packet.PUBCOMP
+	if p.version == packet.V5 {
+		p.code[id] = packet.PacketIDNotFound
+	}
+	p.send(packet.AppendAck(nil, p.version, packet.PUBREL, id, 0))
+}
+
+// nonsense ends the connection, but for acknowledgements of nothing.
+func (w *play) nonsense(p *player, how byte) {
+	frames := [][]byte{
+		packet.AppendAck(nil, p.version, packet.PUBACK, 60000, 0),
+		packet.AppendAck(nil, p.version, packet.PUBCOMP, 60000, 0),
+		packet.AppendConnect(nil, &packet.Connect{Version: p.version, ClientID: p.id}),
+		{0x36, 7, 0, 1, 'a', 0, 1, 0, 0},
+		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/+"}),
+		{0x82, 2, 0, 1},
+		{0x20, 2, 0, 0},
+		{0xc1, 0},
+		{0x00, 0},
+		{0xf0, 0},
+		{0x30, 0xff, 0xff, 0xff, 0xff, 1},
+		{0x62, 2, 0, 0},
+		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a", Payload: make([]byte, 1<<20)}),
+	}
+	n := int(how) % len(frames)
+	w.say("%s sends %x", p.id, frames[n][:min(len(frames[n]), 20)])
+	p.send(frames[n])
+	if n > 1 {
+		p.bye = true
+		w.gone(p, false)
+	}
+}
+
+// gone is the end of a connection; the model knows of it when the broker does.
+func (w *play) gone(p *player, graceful bool) {
+	synctest.Wait()
+	w.drain(p)
+	w.m.disconnect(p.s, graceful)
+	delete(w.clients, p.id)
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended && !p.bye {
+		w.failf("%s is still connected", p.id)
+	}
+}
+
+// settle lets everything happen, with what the clients answer, and compares.
+func (w *play) settle() {
+	for again := true; again; {
+		synctest.Wait()
+		again = false
+		for _, p := range w.clients {
+			again = w.drain(p) || again
+		}
+	}
+	for _, p := range w.clients {
+		if err := w.m.settled(p.s, p.max); err != nil {
+			w.failf("%s: %v", p.id, err)
+		}
+		if len(p.mine) > 0 {
+			w.failf("%s: not answered: %v", p.id, p.mine)
+		}
+		p.mu.Lock()
+		if p.ended {
+			w.failf("%s was disconnected", p.id)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// drain handles what has come for p.
+func (w *play) drain(p *player) (some bool) {
+	for {
+		typ, flags, body, ok := p.next()
+		if !ok {
+			return some
+		}
+		some = true
+		p.handle(typ, flags, body)
+	}
+}
+
+func (p *player) handle(typ, flags byte, body []byte) {
+	w := p.w
+	switch typ {
+	case packet.PUBLISH:
+		var m packet.Publish
+		if err := packet.ParsePublish(flags, body, p.version, &m); err != nil {
+			w.failf("%s got %x: %v", p.id, body, err)
+			return
+		}
+		m.Topic = p.aliases.topic(w.t, &m, p.most)
+		shared := m.Topic[0] == '$'
+		if err := w.m.receive(p.s, p.version, &m); err != nil {
+			w.failf("%s: %v", p.id, err)
+			return
+		}
+		if m.QoS > 0 && (!p.hold || shared) {
+			p.acknowledge(m.QoS, m.ID)
+		}
+	case packet.SUBACK, packet.UNSUBACK:
+		var a packet.Suback
+		if err := packet.ParseSuback(typ, body, p.version, &a); err != nil {
+			w.failf("%s got %x: %v", p.id, body, err)
+		}
+		p.answered(typ, a.ID)
+		if typ == packet.SUBACK && a.Codes[0] != p.code[a.ID] {
+			w.failf("%s: SUBACK %x", p.id, a.Codes)
+		}
+	case packet.DISCONNECT:
+		if !p.bye || p.version != packet.V5 {
+			w.failf("%s got DISCONNECT %x", p.id, body)
+		}
+	default:
+		a, err := packet.ParseAck(typ, flags, body, p.version)
+		if err != nil {
+			w.failf("%s got %x: %v", p.id, body, err)
+			return
+		}
+		if typ == packet.PUBREL {
+			p.send(packet.AppendAck(nil, p.version, packet.PUBCOMP, a.ID, 0))
+			return
+		}
+		p.answered(typ, a.ID)
+		if want := p.code[a.ID]; a.Code != want {
+			w.failf("%s: packet type %d with code %02x, want %02x", p.id, typ, a.Code, want)
+		}
+		delete(p.code, a.ID)
+		if typ == packet.PUBREC && !p.s.open[a.ID] {
+			p.mine[a.ID] = packet.PUBCOMP
+			p.send(packet.AppendAck(nil, p.version, packet.PUBREL, a.ID, 0))
+		}
+	}
+}
+
+func (p *player) answered(typ byte, id uint16) {
+	if p.mine[id] != typ {
+		p.w.failf("%s: packet type %d for %d, want type %d", p.id, typ, id, p.mine[id])
+	}
+	delete(p.mine, id)
+}
+
+func (p *player) acknowledge(qos byte, id uint16) {
+	p.s.acknowledged(id)
+	typ := packet.PUBACK
+	if qos == 2 {
+		typ = packet.PUBREC
+	}
+	p.send(packet.AppendAck(nil, p.version, typ, id, 0))
+}
+
+func (p *player) send(b []byte) { _, _ = p.nc.Write(b) }
+
+// read gathers what comes until the connection ends.
+func (p *player) read() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := p.nc.Read(buf)
+		p.mu.Lock()
+		p.in = append(p.in, buf[:n]...)
+		p.ended = err != nil
+		p.mu.Unlock()
+		if err != nil {
+			if err != io.EOF && err != io.ErrClosedPipe {
+				p.w.t.Errorf("read: %v", err)
+			}
+			return
+		}
+	}
+}
+
+func (p *player) next() (typ, flags byte, body []byte, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	typ, flags, body, n, err := packet.Next(p.in, 0)
+	if err != nil || n == 0 {
+		return 0, 0, nil, false
+	}
+	p.in = p.in[n:]
+	return typ, flags, body, true
+}
