@@ -87,6 +87,7 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	var err error
 	b.live.b, b.live.way.rules = b, &b.rules
+	b.forgetUpstreamOfNewLanes()
 	b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
 	if err != nil {
 		return nil, fmt.Errorf("attach the queue of bridge %s: %w", cfg.Name, err)

@@ -59,6 +59,7 @@ type Store struct {
 	consumers  map[uint32]*Consumer
 	byName     map[string]*Consumer
 	lastNum    uint32
+	fresh      []freshConsumer
 	origins    map[string]*origin
 	originNum  map[uint32]*origin
 	lastOrigin uint32
