@@ -101,6 +101,34 @@ func TestACutAnywhereInTheLastSegmentKeepsWhatIsBeforeIt(t *testing.T) {
 	}
 }
 
+// TestACutAnywhereInTheSegmentBeforeTheLast costs what stood behind it there,
+// which the last one proves.
+func TestACutAnywhereInTheSegmentBeforeTheLast(t *testing.T) {
+	disk := smallLog(t, 12, 600)
+	frames := layout(t, disk)
+	names := segments(t, disk)
+	name := names[len(names)-2]
+	for cut := range len(content(disk, name)) {
+		d := disk.Clone()
+		d.Edit(name, func(b []byte) []byte { return b[:cut:cut] })
+		r := newRig(t, d, 600).open(0, 0)
+		lost := func(f frame) bool { return f.file == name && f.off+f.size > cut }
+		equal(t, fmt.Sprintf("cut at %d", cut), r.got, records(frames, lost))
+		var wantBytes int64
+		var wantMessages uint64
+		for _, f := range frames {
+			if lost(f) {
+				wantBytes += int64(f.size)
+				wantMessages += uint64(len(f.recs))
+			}
+		}
+		if bytes, messages, torn := r.sum(); bytes != wantBytes || messages != wantMessages || torn > 0 {
+			t.Fatalf("cut at %d: reported %+v, want %d bytes and %d messages", cut, r.damage, wantBytes, wantMessages)
+		}
+		r.goesOn()
+	}
+}
+
 // TestAByteFlippedAnywhereCostsOneFrame flips each byte of a log in turn.
 func TestAByteFlippedAnywhereCostsOneFrame(t *testing.T) {
 	disk := smallLog(t, 9, 600)
@@ -126,8 +154,7 @@ func TestAByteFlippedAnywhereCostsOneFrame(t *testing.T) {
 					t.Fatalf("%s: at the end, reported %+v", what, r.damage)
 				}
 			default:
-				first := i == 0 // without a snapshot nobody knows what was before
-				if bytes != int64(frames[i].size) || torn > 0 || messages != uint64(len(frames[i].recs)) && !first {
+				if bytes != int64(frames[i].size) || torn > 0 || messages != uint64(len(frames[i].recs)) {
 					t.Fatalf("%s: frame of %d bytes and %d messages hit, reported %+v", what, frames[i].size, len(frames[i].recs), r.damage)
 				}
 			}
