@@ -79,6 +79,7 @@ type Store struct {
 	toWake       []*Consumer
 	woken        []func() // scratch of onCommit
 	dirty        []*Consumer
+	inProgress   bool          // progressLocked runs
 	flying       []flyingFloor // progress records that are not durable yet
 	snap         snapshotState
 	damage       []Damage
