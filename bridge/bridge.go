@@ -226,8 +226,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 	var errs []error
 	for _, s := range b.order() {
-		if up, err = b.connect(ctx, s); errors.Is(err, errSessionMade) {
-			up, err = b.connect(ctx, s)
+		if up, err = b.connect(ctx, s, false); errors.Is(err, errSessionMade) {
+			up, err = b.connect(ctx, s, true)
 		}
 		if up > 0 || ctx.Err() != nil {
 			return up, err

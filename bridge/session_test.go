@@ -58,6 +58,9 @@ func TestASessionIsResumedOnlyWhereItWasLastLive(t *testing.T) {
 		t.Errorf("CONNECTs were %s, want CrrCrrCrrCrCrr", got)
 	}
 	for i, p := range r.cloud.connects {
+		if rigVersion != 5 {
+			break
+		}
 		if p.SessionExpiry != 3600 || p.KeepAlive != 30 || p.ReceiveMaximum != 64 {
 			t.Errorf("CONNECT %d: %+v", i, p)
 		}

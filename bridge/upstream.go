@@ -68,6 +68,10 @@ type upstream struct {
 	// Filters are what the session is subscribed to at most, so that what the
 	// rules no longer name can be unsubscribed.
 	Filters []string `json:"filters,omitempty"`
+
+	// Granted are those that an MQTT 3.1.1 session is known to have: QoS, space,
+	// filter.
+	Granted []string `json:"granted,omitempty"`
 }
 
 // SessionKey is the store's key of a bridge's record of its upstream session.
@@ -135,4 +139,5 @@ func (u *upstream) add(filter string) {
 
 func (u *upstream) remove(filters []string) {
 	u.Filters = slices.DeleteFunc(u.Filters, func(f string) bool { return slices.Contains(filters, f) })
+	u.Granted = slices.DeleteFunc(u.Granted, func(g string) bool { return slices.Contains(filters, g[2:]) })
 }
