@@ -189,7 +189,6 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"pending: a kind of server", strings.Replace(bridge, "mqtt://h", "mqtts://h", 1), `f:3:12: bridge[0].servers[0]: TLS is not supported in this version: use mqtt:// through a VPN or a local TLS proxy`},
 		{"pending: a kind of server without TLS", strings.Replace(bridge, "mqtt://h", "ws://h", 1), `f:3:12: bridge[0].servers[0]: WebSocket is not supported in this version: use mqtt://`},
 		{"pending: socket activation", "[[listener]]\naddress = \"systemd:mqtt\"\n", `f:2:11: listener[0].address: systemd: is not supported in this version: give host:port or unix:PATH`},
-		{"pending: MQTT 3.1.1", bridge + "version = \"3.1.1\"\n", `f:5:11: bridge[0].version: "3.1.1" is not supported in this version; use 5`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
 		{"pending: TLS of a bridge", bridge + "[bridge.tls]\nca = \"/ca\"\n", `f:5:9: bridge[0].tls: is not supported in this version: use mqtt:// through a VPN or a local TLS proxy`},
 		{"pending: TLS of a listener", "[[listener]]\naddress = \"[::1]:1\"\n[listener.tls]\ncert = \"x\"\n", `f:3:11: listener[0].tls: is not supported in this version: remove it`},

@@ -133,8 +133,30 @@ func (s *Store) Consumer(name string, ids IDs) (*Consumer, error) {
 	}
 	s.lastNum++
 	c := s.newConsumerLocked(s.lastNum, name, ids)
-	s.appendLocked(appendConsumer(s.scratch[:0], c))
+	r := s.appendLocked(appendConsumer(s.scratch[:0], c))
+	s.fresh = append(s.fresh, freshConsumer{c, r})
 	return c, nil
+}
+
+// freshConsumer is one whose name stands in a single frame yet.
+type freshConsumer struct {
+	c *Consumer
+	r Receipt
+}
+
+// repeatNamesLocked stages the records of new consumers once more, in a later
+// frame: until the next segment begins with a table of them all, one damaged
+// frame would leave a consumer's messages without an owner.
+func (s *Store) repeatNamesLocked() {
+	for len(s.fresh) > 0 && s.IsDurable(s.fresh[0].r) {
+		if c := s.fresh[0].c; !c.removed {
+			s.appendLocked(appendConsumer(s.scratch[:0], c))
+		}
+		s.fresh = s.fresh[1:]
+	}
+	if len(s.fresh) == 0 {
+		s.fresh = nil
+	}
 }
 
 func (s *Store) newConsumerLocked(num uint32, name string, ids IDs) *Consumer {

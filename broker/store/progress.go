@@ -143,10 +143,16 @@ func (c *Consumer) urgentLocked() {
 // progressLocked is called before a frame is closed: it adds the progress that
 // is due. busy: the frame is written anyway.
 func (s *Store) progressLocked(all bool) {
+	if s.inProgress {
+		return // what is added here has filled the frame
+	}
+	s.inProgress = true
+	defer func() { s.inProgress = false }()
 	now := s.clocks.now().Up
 	busy := all || s.wal.End() > s.wal.OpenFrame()+frameHead
-	rest := s.dirty[:0]
-	for _, c := range s.dirty {
+	dirty := s.dirty
+	rest := dirty[:0]
+	for _, c := range dirty {
 		if c.removed {
 			continue
 		}

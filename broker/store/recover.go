@@ -467,7 +467,7 @@ func (r *recovery) afterDamage() {
 }
 
 func (s *Store) beginSegmentLocked(p wal.Pos, late bool, add func(rec []byte)) {
-	s.segment = p
+	s.segment, s.fresh = p, nil
 	var buf []byte
 	for _, c := range s.consumers {
 		buf = appendTable(buf[:0], c)

@@ -20,7 +20,7 @@ func (l *Log) Audit(until Pos, sink AuditSink) error {
 	l.mu.Lock()
 	segs := append([]segment(nil), l.segs...)
 	l.mu.Unlock()
-	a := auditor{l: l, AuditSink: sink}
+	a := auditor{l: l, AuditSink: sink, known: len(segs) > 0 && segs[0].pos == FirstPos}
 	defer a.tell()
 	for i, seg := range segs {
 		end, last := until, true
