@@ -102,8 +102,8 @@ type Consumer struct {
 	overLimit             uint64 // seqs below were dropped or are in flight
 	pending               Gap    // its marker is staged with the frame
 	tells                 uint64 // 1 + seq of the newest message that tells of a gap
-	lastTopic             sentTopic
-	sentTopics            *[windowSize]sentTopic // of what was handed out, for who may give it up later
+	lastSent              sentMessage
+	sent                  *[windowSize]sentMessage // what was handed out, for who may give it up later
 
 	// progress
 	dirty        bool
