@@ -70,7 +70,7 @@ var (
 )
 
 // fuzzSteps are the steps by number, those more often that lead to more.
-var fuzzSteps = [...]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3}
+var fuzzSteps = [...]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 11}
 
 // play is the broker, the model and the clients between them.
 type play struct {
@@ -99,7 +99,7 @@ type player struct {
 	ended bool
 	mine  map[uint16]byte // answers that are expected: packet identifier to type of the packet
 	code  map[uint16]byte // ... and their reason codes
-	bye   bool            // the server is to end the connection
+	bye   byte            // the server is to end the connection with this code; 0 = not at all
 }
 
 func (w *play) failf(format string, args ...any) {
@@ -117,7 +117,7 @@ func (w *play) say(format string, args ...any) {
 func (w *play) step(what byte, who string, how, more byte) {
 	p := w.clients[who]
 	do := fuzzSteps[int(what)%len(fuzzSteps)]
-	if p == nil && do > 0 && do != 7 && do != 8 {
+	if p == nil && do > 0 && do != 7 && do != 8 && do != 11 {
 		return
 	}
 	switch do {
@@ -167,6 +167,8 @@ func (w *play) step(what byte, who string, how, more byte) {
 		w.repeat(p, uint16(how%8)+1)
 	case 10:
 		w.nonsense(p, how)
+	case 11:
+		w.stranger(how)
 	}
 	w.settle()
 }
@@ -190,9 +192,10 @@ func (w *play) connect(who string, how, more byte) {
 		}
 	}
 	w.say("%s connects: %+v, will %+v", who, *c, c.Will)
-	if old := w.clients[who]; old != nil {
-		old.bye = true
-		w.gone(old, false)
+	old := w.clients[who]
+	if old != nil {
+		old.bye = packet.SessionTakenOver // [MQTT-3.1.4-3]
+		w.leave(old, false)
 	}
 	nc, err := w.r.ln.(*pipeListener).dial()
 	if err != nil {
@@ -205,11 +208,11 @@ func (w *play) connect(who string, how, more byte) {
 	p.s = w.m.sessions[who]
 	_, shares := p.s.subs[sharedPrefix+"$sh/#"]
 	p.hold = how&8 != 0 && !shares
-	for _, x := range p.s.queue {
-		x.id = 0 // to be sent again
-	}
 	w.clients[who] = p
 	synctest.Wait()
+	if old != nil {
+		w.ended(old)
+	}
 	typ, _, body, ok := p.next()
 	var ack packet.Connack
 	if !ok || typ != packet.CONNACK || packet.ParseConnack(body, p.version, &ack) != nil || ack.Code != packet.Success ||
@@ -286,41 +289,100 @@ func (w *play) repeat(p *player, id uint16) {
 
 // nonsense ends the connection, but for acknowledgements of nothing.
 func (w *play) nonsense(p *player, how byte) {
-	frames := [][]byte{
-		packet.AppendAck(nil, p.version, packet.PUBACK, 60000, 0),
-		packet.AppendAck(nil, p.version, packet.PUBCOMP, 60000, 0),
-		packet.AppendConnect(nil, &packet.Connect{Version: p.version, ClientID: p.id}),
-		{0x36, 7, 0, 1, 'a', 0, 1, 0, 0},
-		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/+"}),
-		{0x82, 2, 0, 1},
-		{0x20, 2, 0, 0},
-		{0xc1, 0},
-		{0x00, 0},
-		{0xf0, 0},
-		{0x30, 0xff, 0xff, 0xff, 0xff, 1},
-		{0x62, 2, 0, 0},
-		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a", Payload: make([]byte, 1<<20)}),
+	all := []struct {
+		frame []byte
+		bye   byte
+	}{
+		{packet.AppendAck(nil, p.version, packet.PUBACK, 60000, 0), 0},
+		{packet.AppendAck(nil, p.version, packet.PUBCOMP, 60000, 0), 0},
+		{packet.AppendConnect(nil, &packet.Connect{Version: p.version, ClientID: p.id}), packet.ProtocolError}, // [MQTT-3.1.0-2]
+		{[]byte{0x36, 7, 0, 1, 'a', 0, 1, 0, 0}, packet.MalformedPacket},                                       // [MQTT-3.3.1-4]
+		{packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/+"}), packet.TopicNameInvalid},         // [MQTT-3.3.2-2]
+		{[]byte{0x82, 2, 0, 1}, packet.MalformedPacket},
+		{[]byte{0x20, 2, 0, 0}, packet.ProtocolError},
+		{[]byte{0xc1, 0}, packet.MalformedPacket},
+		{[]byte{0x00, 0}, packet.MalformedPacket},
+		{[]byte{0xf0, 0}, packet.ProtocolError}, // [MQTT-4.12.0-7]
+		{[]byte{0x30, 0xff, 0xff, 0xff, 0xff, 1}, packet.MalformedPacket},
+		{[]byte{0x62, 2, 0, 0}, packet.ProtocolError}, // [MQTT-2.2.1-3]
+		{packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a", Payload: make([]byte, 1<<20)}), packet.PacketTooLarge},
+		{[]byte{0xc0, 0}, 0},
 	}
-	n := int(how) % len(frames)
-	w.say("%s sends %x", p.id, frames[n][:min(len(frames[n]), 20)])
-	p.send(frames[n])
-	if n > 1 {
-		p.bye = true
-		w.gone(p, false)
+	x := all[int(how)%len(all)]
+	w.say("%s sends %x", p.id, x.frame[:min(len(x.frame), 20)])
+	if x.frame[0]>>4 == packet.PINGREQ && x.bye == 0 {
+		p.mine[0] = packet.PINGRESP
+	}
+	if p.bye = x.bye; x.bye == 0 {
+		p.send(x.frame)
+		return
+	}
+	p.send(x.frame)
+	w.gone(p, false)
+}
+
+// stranger is a connection that never becomes one of a client. Nobody else
+// notices it.
+func (w *play) stranger(how byte) {
+	all := []struct {
+		frame []byte
+		ack   string // of the server, before it closes
+	}{
+		{[]byte{0xc0, 0}, ""}, // [MQTT-3.1.0-1]
+		{[]byte("\x10\x0e\x00\x04MQTT\x04\x03\x00\x00\x00\x02c0"), ""},                 // the reserved flag: [MQTT-3.1.2-3]
+		{[]byte("\x10\x0e\x00\x04MQTT\x06\x02\x00\x00\x00\x02c0"), "\x20\x02\x00\x01"}, // an unknown version: [MQTT-3.1.2-2]
+		{[]byte("\x10\x0e\x00\x04MQTT\x04\x1a\x00\x00\x00\x02c0"), ""},                 // a will QoS of 3: [MQTT-3.1.2-12]
+		{[]byte("\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00"), "\x20\x02\x00\x02"},   // no client identifier
+		{[]byte("\x10\xff\xff\xff\xff\x01"), ""},
+		{[]byte("\x10\x0e\x00\x04MQ"), ""},
+	}
+	x := all[int(how)%len(all)]
+	w.say("a stranger sends %x", x.frame)
+	nc, err := w.r.ln.(*pipeListener).dial()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := &player{w: w, nc: nc}
+	go p.read()
+	p.send(x.frame)
+	synctest.Wait()
+	if _, _, _, n, err := packet.Next(x.frame, 0); n == 0 && err == nil { // the broker waits for the rest
+		_ = nc.Close()
+		synctest.Wait()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended || string(p.in) != x.ack {
+		w.failf("a stranger got %x, ended %v", p.in, p.ended)
 	}
 }
 
-// gone is the end of a connection; the model knows of it when the broker does.
+// gone is the end of a connection.
 func (w *play) gone(p *player, graceful bool) {
+	w.leave(p, graceful)
+	w.ended(p)
+}
+
+// leave tells the model of the end of a connection, whether the broker knows of
+// it already or not.
+func (w *play) leave(p *player, graceful bool) {
 	synctest.Wait()
 	w.drain(p)
 	w.m.disconnect(p.s, graceful)
 	delete(w.clients, p.id)
+}
+
+// ended checks that the broker has ended a connection, and said why.
+func (w *play) ended(p *player) {
 	synctest.Wait()
+	w.drain(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ended && !p.bye {
+	if !p.ended {
 		w.failf("%s is still connected", p.id)
+	}
+	if p.bye != 0 && p.version == packet.V5 {
+		w.failf("%s was not told %02x", p.id, p.bye)
 	}
 }
 
@@ -388,9 +450,13 @@ func (p *player) handle(typ, flags byte, body []byte) {
 			w.failf("%s: SUBACK %x", p.id, a.Codes)
 		}
 	case packet.DISCONNECT:
-		if !p.bye || p.version != packet.V5 {
-			w.failf("%s got DISCONNECT %x", p.id, body)
+		var d packet.Disconnect
+		if err := packet.ParseDisconnect(body, p.version, &d); err != nil || p.version != packet.V5 || p.bye == 0 || d.Code != p.bye {
+			w.failf("%s got DISCONNECT %x, want code %02x", p.id, body, p.bye)
 		}
+		p.bye = 0
+	case packet.PINGRESP:
+		p.answered(typ, 0)
 	default:
 		a, err := packet.ParseAck(typ, flags, body, p.version)
 		if err != nil {
