@@ -2,11 +2,8 @@ package broker
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,7 +67,7 @@ var (
 )
 
 // fuzzSteps are the steps by number, those more often that lead to more.
-var fuzzSteps = [...]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3}
+var fuzzSteps = [...]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 11}
 
 // play is the broker, the model and the clients between them.
 type play struct {
@@ -80,26 +77,6 @@ type play struct {
 	clients map[string]*player // that are connected
 	said    []string
 	count   int
-}
-
-// player is one connected client.
-type player struct {
-	w       *play
-	id      string
-	version byte
-	nc      net.Conn
-	s       *modelSession
-	max     int    // receive maximum
-	most    uint16 // topic aliases
-	aliases aliased
-	hold    bool // acknowledges nothing
-
-	mu    sync.Mutex
-	in    []byte
-	ended bool
-	mine  map[uint16]byte // answers that are expected: packet identifier to type of the packet
-	code  map[uint16]byte // ... and their reason codes
-	bye   bool            // the server is to end the connection
 }
 
 func (w *play) failf(format string, args ...any) {
@@ -117,7 +94,7 @@ func (w *play) say(format string, args ...any) {
 func (w *play) step(what byte, who string, how, more byte) {
 	p := w.clients[who]
 	do := fuzzSteps[int(what)%len(fuzzSteps)]
-	if p == nil && do > 0 && do != 7 && do != 8 {
+	if p == nil && do > 0 && do != 7 && do != 8 && do != 11 {
 		return
 	}
 	switch do {
@@ -167,6 +144,8 @@ func (w *play) step(what byte, who string, how, more byte) {
 		w.repeat(p, uint16(how%8)+1)
 	case 10:
 		w.nonsense(p, how)
+	case 11:
+		w.stranger(how)
 	}
 	w.settle()
 }
@@ -190,9 +169,10 @@ func (w *play) connect(who string, how, more byte) {
 		}
 	}
 	w.say("%s connects: %+v, will %+v", who, *c, c.Will)
-	if old := w.clients[who]; old != nil {
-		old.bye = true
-		w.gone(old, false)
+	old := w.clients[who]
+	if old != nil {
+		old.bye = packet.SessionTakenOver // [MQTT-3.1.4-3]
+		w.leave(old, false)
 	}
 	nc, err := w.r.ln.(*pipeListener).dial()
 	if err != nil {
@@ -205,11 +185,11 @@ func (w *play) connect(who string, how, more byte) {
 	p.s = w.m.sessions[who]
 	_, shares := p.s.subs[sharedPrefix+"$sh/#"]
 	p.hold = how&8 != 0 && !shares
-	for _, x := range p.s.queue {
-		x.id = 0 // to be sent again
-	}
 	w.clients[who] = p
 	synctest.Wait()
+	if old != nil {
+		w.ended(old)
+	}
 	typ, _, body, ok := p.next()
 	var ack packet.Connack
 	if !ok || typ != packet.CONNACK || packet.ParseConnack(body, p.version, &ack) != nil || ack.Code != packet.Success ||
@@ -286,41 +266,100 @@ func (w *play) repeat(p *player, id uint16) {
 
 // nonsense ends the connection, but for acknowledgements of nothing.
 func (w *play) nonsense(p *player, how byte) {
-	frames := [][]byte{
-		packet.AppendAck(nil, p.version, packet.PUBACK, 60000, 0),
-		packet.AppendAck(nil, p.version, packet.PUBCOMP, 60000, 0),
-		packet.AppendConnect(nil, &packet.Connect{Version: p.version, ClientID: p.id}),
-		{0x36, 7, 0, 1, 'a', 0, 1, 0, 0},
-		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/+"}),
-		{0x82, 2, 0, 1},
-		{0x20, 2, 0, 0},
-		{0xc1, 0},
-		{0x00, 0},
-		{0xf0, 0},
-		{0x30, 0xff, 0xff, 0xff, 0xff, 1},
-		{0x62, 2, 0, 0},
-		packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a", Payload: make([]byte, 1<<20)}),
+	all := []struct {
+		frame []byte
+		bye   byte
+	}{
+		{packet.AppendAck(nil, p.version, packet.PUBACK, 60000, 0), 0},
+		{packet.AppendAck(nil, p.version, packet.PUBCOMP, 60000, 0), 0},
+		{packet.AppendConnect(nil, &packet.Connect{Version: p.version, ClientID: p.id}), packet.ProtocolError}, // [MQTT-3.1.0-2]
+		{[]byte{0x36, 7, 0, 1, 'a', 0, 1, 0, 0}, packet.MalformedPacket},                                       // [MQTT-3.3.1-4]
+		{packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/+"}), packet.TopicNameInvalid},         // [MQTT-3.3.2-2]
+		{[]byte{0x82, 2, 0, 1}, packet.MalformedPacket},
+		{[]byte{0x20, 2, 0, 0}, packet.ProtocolError},
+		{[]byte{0xc1, 0}, packet.MalformedPacket},
+		{[]byte{0x00, 0}, packet.MalformedPacket},
+		{[]byte{0xf0, 0}, packet.ProtocolError}, // [MQTT-4.12.0-7]
+		{[]byte{0x30, 0xff, 0xff, 0xff, 0xff, 1}, packet.MalformedPacket},
+		{[]byte{0x62, 2, 0, 0}, packet.ProtocolError}, // [MQTT-2.2.1-3]
+		{packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a", Payload: make([]byte, 1<<20)}), packet.PacketTooLarge},
+		{[]byte{0xc0, 0}, 0},
 	}
-	n := int(how) % len(frames)
-	w.say("%s sends %x", p.id, frames[n][:min(len(frames[n]), 20)])
-	p.send(frames[n])
-	if n > 1 {
-		p.bye = true
-		w.gone(p, false)
+	x := all[int(how)%len(all)]
+	w.say("%s sends %x", p.id, x.frame[:min(len(x.frame), 20)])
+	if x.frame[0]>>4 == packet.PINGREQ && x.bye == 0 {
+		p.mine[0] = packet.PINGRESP
+	}
+	if p.bye = x.bye; x.bye == 0 {
+		p.send(x.frame)
+		return
+	}
+	p.send(x.frame)
+	w.gone(p, false)
+}
+
+// stranger is a connection that never becomes one of a client. Nobody else
+// notices it.
+func (w *play) stranger(how byte) {
+	all := []struct {
+		frame []byte
+		ack   string // of the server, before it closes
+	}{
+		{[]byte{0xc0, 0}, ""}, // [MQTT-3.1.0-1]
+		{[]byte("\x10\x0e\x00\x04MQTT\x04\x03\x00\x00\x00\x02c0"), ""},                 // the reserved flag: [MQTT-3.1.2-3]
+		{[]byte("\x10\x0e\x00\x04MQTT\x06\x02\x00\x00\x00\x02c0"), "\x20\x02\x00\x01"}, // an unknown version: [MQTT-3.1.2-2]
+		{[]byte("\x10\x0e\x00\x04MQTT\x04\x1a\x00\x00\x00\x02c0"), ""},                 // a will QoS of 3: [MQTT-3.1.2-12]
+		{[]byte("\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00"), "\x20\x02\x00\x02"},   // no client identifier
+		{[]byte("\x10\xff\xff\xff\xff\x01"), ""},
+		{[]byte("\x10\x0e\x00\x04MQ"), ""},
+	}
+	x := all[int(how)%len(all)]
+	w.say("a stranger sends %x", x.frame)
+	nc, err := w.r.ln.(*pipeListener).dial()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := &player{w: w, nc: nc}
+	go p.read()
+	p.send(x.frame)
+	synctest.Wait()
+	if _, _, _, n, err := packet.Next(x.frame, 0); n == 0 && err == nil { // the broker waits for the rest
+		_ = nc.Close()
+		synctest.Wait()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended || string(p.in) != x.ack {
+		w.failf("a stranger got %x, ended %v", p.in, p.ended)
 	}
 }
 
-// gone is the end of a connection; the model knows of it when the broker does.
+// gone is the end of a connection.
 func (w *play) gone(p *player, graceful bool) {
+	w.leave(p, graceful)
+	w.ended(p)
+}
+
+// leave tells the model of the end of a connection, whether the broker knows of
+// it already or not.
+func (w *play) leave(p *player, graceful bool) {
 	synctest.Wait()
 	w.drain(p)
 	w.m.disconnect(p.s, graceful)
 	delete(w.clients, p.id)
+}
+
+// ended checks that the broker has ended a connection, and said why.
+func (w *play) ended(p *player) {
 	synctest.Wait()
+	w.drain(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ended && !p.bye {
+	if !p.ended {
 		w.failf("%s is still connected", p.id)
+	}
+	if p.bye != 0 && p.version == packet.V5 {
+		w.failf("%s was not told %02x", p.id, p.bye)
 	}
 }
 
@@ -358,104 +397,4 @@ func (w *play) drain(p *player) (some bool) {
 		some = true
 		p.handle(typ, flags, body)
 	}
-}
-
-func (p *player) handle(typ, flags byte, body []byte) {
-	w := p.w
-	switch typ {
-	case packet.PUBLISH:
-		var m packet.Publish
-		if err := packet.ParsePublish(flags, body, p.version, &m); err != nil {
-			w.failf("%s got %x: %v", p.id, body, err)
-			return
-		}
-		m.Topic = p.aliases.topic(w.t, &m, p.most)
-		shared := m.Topic[0] == '$'
-		if err := w.m.receive(p.s, p.version, &m); err != nil {
-			w.failf("%s: %v", p.id, err)
-			return
-		}
-		if m.QoS > 0 && (!p.hold || shared) {
-			p.acknowledge(m.QoS, m.ID)
-		}
-	case packet.SUBACK, packet.UNSUBACK:
-		var a packet.Suback
-		if err := packet.ParseSuback(typ, body, p.version, &a); err != nil {
-			w.failf("%s got %x: %v", p.id, body, err)
-		}
-		p.answered(typ, a.ID)
-		if typ == packet.SUBACK && a.Codes[0] != p.code[a.ID] {
-			w.failf("%s: SUBACK %x", p.id, a.Codes)
-		}
-	case packet.DISCONNECT:
-		if !p.bye || p.version != packet.V5 {
-			w.failf("%s got DISCONNECT %x", p.id, body)
-		}
-	default:
-		a, err := packet.ParseAck(typ, flags, body, p.version)
-		if err != nil {
-			w.failf("%s got %x: %v", p.id, body, err)
-			return
-		}
-		if typ == packet.PUBREL {
-			p.send(packet.AppendAck(nil, p.version, packet.PUBCOMP, a.ID, 0))
-			return
-		}
-		p.answered(typ, a.ID)
-		if want := p.code[a.ID]; a.Code != want {
-			w.failf("%s: packet type %d with code %02x, want %02x", p.id, typ, a.Code, want)
-		}
-		delete(p.code, a.ID)
-		if typ == packet.PUBREC && !p.s.open[a.ID] {
-			p.mine[a.ID] = packet.PUBCOMP
-			p.send(packet.AppendAck(nil, p.version, packet.PUBREL, a.ID, 0))
-		}
-	}
-}
-
-func (p *player) answered(typ byte, id uint16) {
-	if p.mine[id] != typ {
-		p.w.failf("%s: packet type %d for %d, want type %d", p.id, typ, id, p.mine[id])
-	}
-	delete(p.mine, id)
-}
-
-func (p *player) acknowledge(qos byte, id uint16) {
-	p.s.acknowledged(id)
-	typ := packet.PUBACK
-	if qos == 2 {
-		typ = packet.PUBREC
-	}
-	p.send(packet.AppendAck(nil, p.version, typ, id, 0))
-}
-
-func (p *player) send(b []byte) { _, _ = p.nc.Write(b) }
-
-// read gathers what comes until the connection ends.
-func (p *player) read() {
-	buf := make([]byte, 4096)
-	for {
-		n, err := p.nc.Read(buf)
-		p.mu.Lock()
-		p.in = append(p.in, buf[:n]...)
-		p.ended = err != nil
-		p.mu.Unlock()
-		if err != nil {
-			if err != io.EOF && err != io.ErrClosedPipe {
-				p.w.t.Errorf("read: %v", err)
-			}
-			return
-		}
-	}
-}
-
-func (p *player) next() (typ, flags byte, body []byte, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	typ, flags, body, n, err := packet.Next(p.in, 0)
-	if err != nil || n == 0 {
-		return 0, 0, nil, false
-	}
-	p.in = p.in[n:]
-	return typ, flags, body, true
 }

@@ -44,6 +44,8 @@ type modelMsg struct {
 	ids            []uint32
 	batch          int    // of retained messages, which come in any order; 0 = none
 	id             uint16 // packet identifier, once it was sent
+	was            uint16 // ... in an earlier connection
+	old            bool   // from before a restart: whether it was sent is not durable, so DUP says that it may have been
 }
 
 // sharedMsg goes to one member of a shared subscription.
@@ -77,6 +79,7 @@ func (m *model) connect(p *packet.Connect) (present bool) {
 	for _, x := range s.queue {
 		if x.id != 0 {
 			x.batch = 0 // it is known by now
+			x.was, x.id = x.id, 0
 		}
 	}
 	return present
@@ -134,6 +137,9 @@ func (m *model) restart() {
 			s.due = time.Now().Add(max(willGrace, time.Duration(s.pending.Delay)*time.Second))
 		}
 		s.unsure = s.unsure || len(s.open) > 0
+		for _, x := range s.queue {
+			x.old = true
+		}
 	}
 	m.pass()
 }
@@ -244,6 +250,9 @@ func (m *model) receive(s *modelSession, version byte, p *packet.Publish) error 
 	ids := slices.Sorted(slices.Values(p.SubscriptionIDs))
 	if p.QoS != x.qos || p.Retain != x.retain || version == packet.V5 && !slices.Equal(ids, x.ids) || version != packet.V5 && len(ids) > 0 {
 		return fmt.Errorf("%s %q: QoS %d, retain %v, ids %d; expected %d, %v, %d", p.Topic, payload, p.QoS, p.Retain, ids, x.qos, x.retain, x.ids)
+	}
+	if p.Dup != (x.was != 0) && !(x.old && p.Dup) || x.was != 0 && x.was != p.ID { // [MQTT-3.3.1-1], [MQTT-4.4.0-1]
+		return fmt.Errorf("%s %q: DUP %v, id %d; it was sent as %d", p.Topic, payload, p.Dup, p.ID, x.was)
 	}
 	x.id = p.ID
 	if p.QoS == 0 {

@@ -316,12 +316,6 @@ func (c *Consumer) unqueueLocked(seq uint64) {
 	}
 }
 
-// hasSpanLocked reports whether the log has the message of seq.
-func (c *Consumer) hasSpanLocked(seq uint64) bool {
-	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
-	return i >= 0 && seq < c.spans[i].end()
-}
-
 // placeLocked returns where in the log the message of seq stands, or one shortly
 // before it; 0 when it is not there.
 func (c *Consumer) placeLocked(seq uint64) wal.Pos {

@@ -285,10 +285,16 @@ func (r *recovery) assume() {
 		if c.removed {
 			continue
 		}
-		for seq := max(h.first, c.floor); seq < h.end; seq++ {
-			if !c.isDoneLocked(seq) && !c.hasSpanLocked(seq) {
-				c.queued -= c.skipLocked(seq, seq+1, false)
+		lo := h.first
+		for i := 0; i < len(c.spans) && lo < h.end; i++ {
+			sp := &c.spans[i]
+			if gap := min(sp.first, h.end); lo < gap {
+				c.queued -= c.skipLocked(lo, gap, false)
 			}
+			lo = max(lo, sp.end())
+		}
+		if lo < h.end {
+			c.queued -= c.skipLocked(lo, h.end, false)
 		}
 		c.queuedBytes = 0
 		for i := range c.spans {
