@@ -12,6 +12,20 @@ import (
 // The cloud's answers to what was sent. They run on the connection's reader;
 // none of them waits for the disk.
 
+// acknowledged takes what the cloud says about a packet identifier.
+func (c *conn) acknowledged(typ byte, id uint16, code byte) {
+	switch typ {
+	case packet.PUBACK:
+		c.puback(id, code)
+	case packet.PUBREC:
+		c.pubrec(id, code)
+	case packet.PUBREL:
+		c.pubrel(id)
+	case packet.PUBCOMP:
+		c.pubcomp(id)
+	}
+}
+
 // puback is the end of a QoS 1 message.
 func (c *conn) puback(id uint16, code byte) {
 	c.b.mu.Lock()

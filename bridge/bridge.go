@@ -87,6 +87,7 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	var err error
 	b.live.b, b.live.way.rules = b, &b.rules
+	b.forgetUpstreamOfNewLanes()
 	b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
 	if err != nil {
 		return nil, fmt.Errorf("attach the queue of bridge %s: %w", cfg.Name, err)
@@ -225,8 +226,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 	var errs []error
 	for _, s := range b.order() {
-		if up, err = b.connect(ctx, s); errors.Is(err, errSessionMade) {
-			up, err = b.connect(ctx, s)
+		if up, err = b.connect(ctx, s, false); errors.Is(err, errSessionMade) {
+			up, err = b.connect(ctx, s, true)
 		}
 		if up > 0 || ctx.Err() != nil {
 			return up, err

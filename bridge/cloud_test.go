@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 	"packetboat/broker/packet"
 )
 
-// cloud is an MQTT 5 server of its own for tests: it keeps sessions, takes
+// cloud is an MQTT server of its own for tests: it keeps sessions, takes
 // each QoS 2 identifier once, and can be told to misbehave.
 type cloud struct {
 	mu       sync.Mutex
@@ -37,6 +38,8 @@ type cloud struct {
 }
 
 type cloudSession struct {
+	version  byte
+	clean    bool            // of MQTT 3.1.1: ends with the connection
 	held     map[uint16]bool // QoS 2 identifiers between PUBLISH and PUBREL
 	filters  map[string]packet.Filter
 	out      []*packet.Publish // to the client, not acknowledged
@@ -153,6 +156,9 @@ func (c *cloud) serve(conn net.Conn) {
 		delete(c.live, conn)
 		if s != nil && s.conn == conn {
 			s.conn = nil
+			if s.clean {
+				maps.DeleteFunc(c.sessions, func(_ string, x *cloudSession) bool { return x == s })
+			}
 		}
 		c.ends++
 		c.cond.Broadcast()
@@ -229,21 +235,21 @@ func (c *cloud) connect(conn net.Conn, body, out []byte) (*cloudSession, []byte)
 		s = c.sessions[p.ClientID]
 	}
 	if ack.Code < 0x80 && !ack.SessionPresent {
-		s = &cloudSession{held: map[uint16]bool{}, filters: map[string]packet.Filter{}, released: map[uint16]bool{}}
+		s = &cloudSession{version: p.Version, held: map[uint16]bool{}, filters: map[string]packet.Filter{}, released: map[uint16]bool{}}
 		c.sessions[p.ClientID] = s
 	}
-	out = packet.AppendConnack(out, packet.V5, &ack)
+	out = packet.AppendConnack(out, p.Version, &ack)
 	if ack.Code >= 0x80 {
 		return nil, out
 	}
-	s.conn = conn
+	s.conn, s.clean = conn, p.CleanStart && p.Version != packet.V5
 	for _, m := range s.out { // [MQTT-4.4.0-1]
 		if s.released[m.ID] {
-			out = packet.AppendAck(out, packet.V5, packet.PUBREL, m.ID, 0)
+			out = packet.AppendAck(out, p.Version, packet.PUBREL, m.ID, 0)
 			continue
 		}
 		m.Dup = true
-		out = packet.AppendPublish(out, packet.V5, m)
+		out = packet.AppendPublish(out, p.Version, m)
 	}
 	return s, out
 }
@@ -252,7 +258,7 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 	switch typ {
 	case packet.PUBLISH:
 		var p packet.Publish
-		if err := packet.ParsePublish(flags, body, packet.V5, &p); err != nil {
+		if err := packet.ParsePublish(flags, body, s.version, &p); err != nil {
 			return out, err
 		}
 		dup := ""
@@ -262,7 +268,7 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 		c.frames = append(c.frames, fmt.Sprintf("PUBLISH %d %d%s %s", p.QoS, p.ID, dup, p.Payload))
 		return c.published(s, &p, out), nil
 	case packet.PUBREL:
-		a, err := packet.ParseAck(typ, flags, body, packet.V5)
+		a, err := packet.ParseAck(typ, flags, body, s.version)
 		if err != nil {
 			return out, err
 		}
@@ -273,10 +279,10 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 		delete(s.held, a.ID)
 		c.frames = append(c.frames, fmt.Sprintf("PUBREL %d %02X", a.ID, a.Code))
 		if !c.mute {
-			out = packet.AppendAck(out, packet.V5, packet.PUBCOMP, a.ID, code)
+			out = packet.AppendAck(out, s.version, packet.PUBCOMP, a.ID, code)
 		}
 	case packet.PUBACK, packet.PUBREC, packet.PUBCOMP:
-		a, err := packet.ParseAck(typ, flags, body, packet.V5)
+		a, err := packet.ParseAck(typ, flags, body, s.version)
 		if err != nil {
 			return out, err
 		}
@@ -284,7 +290,7 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 		c.frames = append(c.frames, fmt.Sprintf("%s %d %02X", name, a.ID, a.Code))
 		if typ == packet.PUBREC {
 			s.released[a.ID] = true
-			return packet.AppendAck(out, packet.V5, packet.PUBREL, a.ID, 0), nil
+			return packet.AppendAck(out, s.version, packet.PUBREL, a.ID, 0), nil
 		}
 		delete(s.released, a.ID)
 		for i, m := range s.out {
@@ -295,7 +301,7 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 		}
 	case packet.SUBSCRIBE:
 		var p packet.Subscribe
-		if err := packet.ParseSubscribe(body, packet.V5, &p); err != nil {
+		if err := packet.ParseSubscribe(body, s.version, &p); err != nil {
 			return out, err
 		}
 		c.frames = append(c.frames, fmt.Sprintf("SUBSCRIBE %d", p.ID))
@@ -305,10 +311,10 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 			s.filters[f.Filter] = f
 			ack.Codes = append(ack.Codes, f.QoS)
 		}
-		out = packet.AppendSuback(out, packet.V5, packet.SUBACK, &ack)
+		out = packet.AppendSuback(out, s.version, packet.SUBACK, &ack)
 	case packet.UNSUBSCRIBE:
 		var p packet.Unsubscribe
-		if err := packet.ParseUnsubscribe(body, packet.V5, &p); err != nil {
+		if err := packet.ParseUnsubscribe(body, s.version, &p); err != nil {
 			return out, err
 		}
 		c.frames = append(c.frames, "UNSUBSCRIBE "+strings.Join(p.Filters, " "))
@@ -317,13 +323,13 @@ func (c *cloud) packet(s *cloudSession, typ, flags byte, body, out []byte) ([]by
 			delete(s.filters, f)
 			ack.Codes = append(ack.Codes, 0)
 		}
-		out = packet.AppendSuback(out, packet.V5, packet.UNSUBACK, &ack)
+		out = packet.AppendSuback(out, s.version, packet.UNSUBACK, &ack)
 	case packet.PINGREQ:
 		c.frames = append(c.frames, "PINGREQ")
 		out = packet.AppendPing(out, packet.PINGRESP)
 	case packet.DISCONNECT:
 		var p packet.Disconnect
-		if err := packet.ParseDisconnect(body, packet.V5, &p); err != nil {
+		if err := packet.ParseDisconnect(body, s.version, &p); err != nil {
 			return out, err
 		}
 		c.frames = append(c.frames, fmt.Sprintf("DISCONNECT %02X", p.Code))
@@ -351,7 +357,7 @@ func (c *cloud) published(s *cloudSession, p *packet.Publish, out []byte) []byte
 		return out
 	}
 	if p.QoS == 1 {
-		return packet.AppendAck(out, packet.V5, packet.PUBACK, p.ID, code)
+		return packet.AppendAck(out, s.version, packet.PUBACK, p.ID, code)
 	}
-	return packet.AppendAck(out, packet.V5, packet.PUBREC, p.ID, code)
+	return packet.AppendAck(out, s.version, packet.PUBREC, p.ID, code)
 }

@@ -11,19 +11,19 @@ import (
 	"packetboat/broker/packet"
 	"packetboat/broker/qos"
 	"packetboat/broker/store"
-
-	"github.com/eclipse/paho.golang/paho"
 )
 
 // conn is one connection to the cloud, from the dialled socket to its end.
 type conn struct {
-	b    *Bridge
-	ctx  context.Context // of the connection; ends when the bridge is to stop
-	link *link
+	b       *Bridge
+	ctx     context.Context // of the connection; ends when the bridge is to stop
+	link    *link
+	version byte // packet.V5 or V311
 
 	server        string // host:port
 	sessionServer string // as the upstream record names it
 	clean         bool   // CONNECT asked for a new session
+	made          bool   // the connection before has made one; MQTT 3.1.1 servers have ended it with that
 	upstream      upstream
 	req           requests
 
@@ -56,8 +56,8 @@ type conn struct {
 }
 
 // connect dials a server and stays until the connection ends. up is how long
-// it was online, 0 when it never was.
-func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, err error) {
+// it was online, 0 when it never was. made: the one before has made a session.
+func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time.Duration, err error) {
 	b.state.set(Connecting, server.address, time.Time{}, nil)
 	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
 	raw, err := b.dial(dialling, "tcp", server.address)
@@ -66,6 +66,7 @@ func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, 
 		return 0, err
 	}
 	c := b.newConn(ctx, server, raw)
+	c.made = made && c.version != packet.V5
 	defer b.live.detach(c)
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
@@ -86,7 +87,7 @@ func (b *Bridge) connect(ctx context.Context, server server) (up time.Duration, 
 
 func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn {
 	c := &conn{
-		b: b, ctx: ctx, link: newLink(raw, &b.count),
+		b: b, ctx: ctx, link: newLink(raw, &b.count), version: protocol(b.cfg.Version),
 		server: server.address, sessionServer: server.session,
 		released: make(map[uint16]struct{}), drained: make(chan struct{}, 1), hasParked: make(chan struct{}, 1),
 		tell:           make(chan struct{}, 1),
@@ -100,23 +101,10 @@ func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn
 
 // serve runs the MQTT connection on the link.
 func (c *conn) serve() (up time.Duration, err error) {
-	b := c.b
-	ended := make(chan error, 2) // what paho says about the end: an error, or a DISCONNECT
-	client := paho.NewClient(paho.ClientConfig{
-		Conn:          c.link,
-		Session:       c,
-		PingHandler:   &pinger{link: c.link, wait: b.cfg.AckTimeout},
-		PacketTimeout: b.cfg.ConnectTimeout,
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
-			c.received(r.Packet.Packet()) // QoS 0
-			return true, nil
-		}},
-		OnClientError:      func(err error) { post(ended, err) },
-		OnServerDisconnect: func(*paho.Disconnect) { post(ended, nil) }, // ConnectionLost has noted why
-	})
-	ack, err := client.Connect(c.ctx, c.connectPacket())
-	if err != nil {
-		return 0, c.connectError(ack, err)
+	client := c.newClient()
+	if err := client.connect(c.ctx); err != nil {
+		client.close()
+		return 0, err
 	}
 	if c.clean {
 		c.end(client)
@@ -128,20 +116,17 @@ func (c *conn) serve() (up time.Duration, err error) {
 	var jobs sync.WaitGroup // what goes on beside the watch
 	jobs.Go(func() { c.subscribe(working, client) })
 	jobs.Go(func() { c.tellGaps(working) })
-	c.watch(client.Done())
+	c.watch(client.done())
 	stop()
 	if c.ctx.Err() != nil {
-		c.finish(client.Done())
+		c.finish(client.done())
 	}
 	c.end(client)
 	jobs.Wait()
 	err = c.link.err()
 	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
-		// paho ended it, for something that it could not read.
-		select {
-		case e := <-ended:
-			err = fmt.Errorf("read from the server: %w", e)
-		case <-time.After(time.Second):
+		if problem := client.problem(); problem != nil {
+			err = fmt.Errorf("read from the server: %w", problem)
 		}
 	}
 	return time.Since(since), err
@@ -151,70 +136,12 @@ func (c *conn) serve() (up time.Duration, err error) {
 var errSessionMade = errors.New("a new session was made")
 
 // end takes leave of the server, unless the link has ended already, and waits
-// for paho. The session stays.
-func (c *conn) end(client *paho.Client) {
+// for the client. The session stays.
+func (c *conn) end(client client) {
 	c.link.last(func(dst []byte) []byte {
-		return packet.AppendDisconnect(dst, packet.V5, &packet.Disconnect{})
+		return packet.AppendDisconnect(dst, c.version, &packet.Disconnect{})
 	})
-	_ = client.Disconnect(&paho.Disconnect{}) // only to end paho: the link takes no more
-	<-client.Done()
-}
-
-func post(ch chan error, err error) {
-	select {
-	case ch <- err:
-	default:
-	}
-}
-
-// connectPacket is CONNECT.
-func (c *conn) connectPacket() *paho.Connect {
-	cfg := &c.b.cfg
-	expiry, receive := seconds(cfg.SessionExpiry), c.receiveMaximum
-	p := &paho.Connect{
-		ClientID:   cfg.ClientID,
-		CleanStart: c.clean,
-		KeepAlive:  uint16(min(cfg.KeepAlive/time.Second, 65535)),
-		Properties: &paho.ConnectProperties{
-			SessionExpiryInterval: &expiry,
-			ReceiveMaximum:        &receive,
-			RequestProblemInfo:    true,
-		},
-	}
-	if c.b.maxPacket > 0 {
-		largest := uint32(c.b.maxPacket)
-		p.Properties.MaximumPacketSize = &largest
-	}
-	if cfg.Username != "" {
-		p.UsernameFlag, p.Username = true, cfg.Username
-	}
-	if cfg.Password != "" {
-		p.PasswordFlag, p.Password = true, []byte(string(cfg.Password))
-	}
-	if cfg.Status != "" && !c.clean {
-		p.WillMessage = &paho.WillMessage{Topic: cfg.Status, Payload: []byte(offline), QoS: 1, Retain: true}
-		p.WillProperties = &paho.WillProperties{}
-	}
-	return p
-}
-
-// connectError says why a CONNECT came to nothing.
-func (c *conn) connectError(ack *paho.Connack, err error) error {
-	switch {
-	case c.ctx.Err() != nil:
-		return c.ctx.Err()
-	case ack != nil && ack.ReasonCode >= packet.UnspecifiedError:
-		e := &refusedConnect{code: ack.ReasonCode}
-		if ack.Properties != nil {
-			e.text = ack.Properties.ReasonString
-		}
-		return e
-	case ack != nil:
-		return err // the session could not be settled
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)
-	}
-	return fmt.Errorf("no MQTT 5 answer to CONNECT: %w", err)
+	client.close()
 }
 
 // refusedConnect is a CONNACK of 0x80 or more.
@@ -259,7 +186,7 @@ func (c *conn) presence(text string) {
 		return
 	}
 	c.link.append(func(dst []byte) []byte {
-		return packet.AppendPublish(dst, packet.V5, &packet.Publish{
+		return packet.AppendPublish(dst, c.version, &packet.Publish{
 			Topic: c.b.cfg.Status, Payload: []byte(text), Retain: c.limits.retain,
 		})
 	})
@@ -338,58 +265,4 @@ func (c *conn) finish(done <-chan struct{}) {
 		}
 	}
 	c.presence(offline)
-}
-
-// subscriptionsPerPacket keeps SUBSCRIBE within what every server takes.
-const subscriptionsPerPacket = 8
-
-// subscribe asks for what the down rules name, at each connection: the server
-// keeps it, but rules may have changed, and it costs nothing. Retained
-// messages come only for subscriptions that are new (Retain Handling 1).
-func (c *conn) subscribe(ctx context.Context, client *paho.Client) {
-	b := c.b
-	stale := c.upstream.stale(&b.rules)
-	known := len(c.upstream.Filters)
-	var all []paho.SubscribeOptions
-	for _, d := range b.rules.down {
-		all = append(all, paho.SubscribeOptions{
-			Topic: d.subscribe, QoS: d.qos, RetainHandling: 1, RetainAsPublished: d.retain,
-			NoLocal: d.subscribe == d.filter, // [MQTT-3.8.3-4] forbids it on a shared one
-		})
-		c.upstream.add(d.subscribe)
-	}
-	if len(c.upstream.Filters) != known {
-		b.saveUpstream(c.upstream)
-	}
-	for len(all) > 0 {
-		n := min(len(all), subscriptionsPerPacket)
-		ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: all[:n]})
-		if ctx.Err() != nil || c.link.isClosed() {
-			return
-		}
-		if err != nil && ack == nil {
-			if errors.Is(err, paho.ErrInvalidArguments) {
-				b.log.Error("the server cannot take the down rules' subscriptions", "error", err)
-			} else {
-				c.link.fail(fmt.Errorf("subscribe: %w", err))
-				return
-			}
-		}
-		if ack != nil {
-			for i, code := range ack.Reasons {
-				if code >= packet.UnspecifiedError && i < n {
-					b.log.Error("the server refused a subscription; nothing comes down by this rule",
-						"filter", all[i].Topic, "reason", reason(code))
-				}
-			}
-		}
-		all = all[n:]
-	}
-	if len(stale) > 0 {
-		if _, err := client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: stale}); err != nil {
-			return // again at the next connection
-		}
-		c.upstream.remove(stale)
-		b.saveUpstream(c.upstream)
-	}
 }

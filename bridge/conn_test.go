@@ -266,7 +266,7 @@ func TestTheEndIsNotHeldUpByABlackHole(t *testing.T) {
 			go func() { // answers CONNECT and then reads no more
 				buf := make([]byte, 4096)
 				_, _ = b.Read(buf)
-				_, _ = b.Write(packet.AppendConnack(nil, packet.V5, &packet.Connack{}))
+				_, _ = b.Write(packet.AppendConnack(nil, protocol(rigVersion), &packet.Connack{}))
 				<-hole
 				_ = b.Close()
 			}()

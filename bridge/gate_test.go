@@ -108,7 +108,7 @@ func (c *cloud) send(id string, p packet.Publish) {
 		s.out = append(s.out, &p)
 	}
 	conn := s.conn
-	frame := packet.AppendPublish(nil, packet.V5, &p)
+	frame := packet.AppendPublish(nil, s.version, &p)
 	c.mu.Unlock()
 	if conn != nil {
 		_, _ = conn.Write(frame) // lost with the connection: sent again with the next

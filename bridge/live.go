@@ -64,10 +64,10 @@ func (l *live) Deliver(m *store.Message, sub int, _ byte) bool {
 	if limit := to.rule.maxAge; limit > 0 && (!p.HasExpiry || limit < p.Expiry) {
 		p.Expiry, p.HasExpiry = limit, true
 	}
-	if c.limits.packet > 0 && packet.PublishSize(packet.V5, p) > c.limits.packet {
+	if c.limits.packet > 0 && packet.PublishSize(c.version, p) > c.limits.packet {
 		return false // the queue's way counts it as given up
 	}
-	c.link.append(func(dst []byte) []byte { return packet.AppendPublish(dst, packet.V5, p) })
+	c.link.append(func(dst []byte) []byte { return packet.AppendPublish(dst, c.version, p) })
 	p.Payload, p.Props = nil, nil
 	l.b.count.sent.Add(1)
 	return true

@@ -241,7 +241,12 @@ func (c *tcpCutter) cut() {
 func TestMosquittoGetsEveryMessageOnceAndInOrder(t *testing.T) {
 	m := newMosquitto(t)
 	watch := m.subscribe("up/#")
-	r := newRig(t, func(c *config.Bridge) { c.Up = []config.Up{up("t/#", "up/{1}")} })
+	r := newRig(t, func(c *config.Bridge) {
+		c.Up = []config.Up{up("t/#", "up/{1}")}
+		if rigVersion != 5 {
+			c.Inflight = 20 // more it acknowledges and drops
+		}
+	})
 	r.start()
 	line := r.viaTCP(m.address)
 	r.publishMany("t/x", 0, 2000, 2)
@@ -290,6 +295,9 @@ func TestMosquittoRestartedKeepsTheSession(t *testing.T) {
 	var props []byte
 	props = packet.AppendStringProp(props, packet.PropContentType, "text/plain")
 	props = packet.AppendUserProp(props, "k", "v")
+	if rigVersion != 5 {
+		props = nil
+	}
 	if string(d.Payload) != "open" || d.QoS != 2 || string(d.Props) != string(props) {
 		t.Errorf("got %+v", d)
 	}

@@ -6,23 +6,38 @@ import (
 	"net"
 	"time"
 
-	"github.com/eclipse/paho.golang/packets"
+	"packetboat/broker/packet"
+
 	paholog "github.com/eclipse/paho.golang/paho/log"
 )
 
-// pinger keeps a connection alive and notices when it is not. It is a
-// paho.Pinger that looks at the link, which sees all packets; paho's own knows
-// only those that paho sends.
+// pinger keeps a connection alive and notices when it is not. It looks at the
+// link, which sees all packets.
 type pinger struct {
 	link *link
 	wait time.Duration // how long an answer may take, at most
 }
 
+func newPinger(c *conn) pinger { return pinger{c.link, c.b.cfg.AckTimeout} }
+
+// pahoPinger is a paho.Pinger; paho's own knows only the packets that paho sends.
+type pahoPinger struct{ pinger }
+
+// Run is run.
+func (p pahoPinger) Run(ctx context.Context, _ net.Conn, keepAlive uint16) error {
+	return p.run(ctx, keepAlive)
+}
+
+func (p pahoPinger) PacketSent()               {}
+func (p pahoPinger) PacketReceived()           {}
+func (p pahoPinger) PingResp()                 {}
+func (p pahoPinger) SetDebug(_ paholog.Logger) {}
+
 var errNoPong = errors.New("the server does not answer PINGREQ")
 
-// Run sends PINGREQ when nothing was sent, or nothing came, for a keep alive
+// run sends PINGREQ when nothing was sent, or nothing came, for a keep alive
 // [MQTT-3.1.2-20]: the second finds links that are open on our side only.
-func (p *pinger) Run(ctx context.Context, conn net.Conn, keepAlive uint16) error {
+func (p pinger) run(ctx context.Context, keepAlive uint16) error {
 	if keepAlive == 0 {
 		return nil
 	}
@@ -42,9 +57,7 @@ func (p *pinger) Run(ctx context.Context, conn net.Conn, keepAlive uint16) error
 			continue
 		}
 		asked := time.Since(p.link.began)
-		if _, err := packets.NewControlPacket(packets.PINGREQ).WriteTo(conn); err != nil {
-			return nil // the link has ended, and knows why
-		}
+		p.link.append(func(dst []byte) []byte { return packet.AppendPing(dst, packet.PINGREQ) })
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
@@ -58,8 +71,3 @@ func (p *pinger) Run(ctx context.Context, conn net.Conn, keepAlive uint16) error
 		timer.Reset(max(every-wait, 0))
 	}
 }
-
-func (p *pinger) PacketSent()               {}
-func (p *pinger) PacketReceived()           {}
-func (p *pinger) PingResp()                 {}
-func (p *pinger) SetDebug(_ paholog.Logger) {}

@@ -56,7 +56,7 @@ func reason(code byte) string {
 func connectRemedy(code byte) string {
 	switch code {
 	case packet.UnsupportedProtocolVersion:
-		return "the server does not speak MQTT 5"
+		return `the server does not speak this version of MQTT: try version = "3.1.1", or 5`
 	case packet.ClientIDNotValid:
 		return "set client_id to one that the server knows"
 	case packet.BadUserNameOrPassword:

@@ -38,11 +38,11 @@ var (
 
 // received takes a PUBLISH from the cloud. It runs on the reader, and for QoS
 // 0 on the goroutine on which paho hands those out.
-func (c *conn) received(p *packets.Publish) {
+func (c *conn) received(p *packet.Publish) {
 	c.b.count.received.Add(1)
 	m := c.local(p)
 	if m == nil {
-		c.answerPublish(p.QoS, p.PacketID, store.Receipt{})
+		c.answerPublish(p.QoS, p.ID, store.Receipt{})
 		return
 	}
 	if p.QoS == 0 {
@@ -51,7 +51,7 @@ func (c *conn) received(p *packets.Publish) {
 		}
 		return
 	}
-	m.PacketID = p.PacketID // of QoS 1 only until it is published
+	m.PacketID = p.ID // of QoS 1 only until it is published
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	if len(c.in.parked) == 0 && c.publishLocked(m) {
@@ -71,17 +71,22 @@ func (c *conn) received(p *packets.Publish) {
 }
 
 // local makes the message of the first down rule that takes the packet, or nil.
-func (c *conn) local(p *packets.Publish) *store.Message {
+func (c *conn) local(p *packet.Publish) *store.Message {
 	rule, topic := c.b.rules.local(p.Topic)
 	if topic == "" {
 		c.b.count.unmatched.Add(1)
 		c.b.warn.unmatched.warn(c.b.log, 1, "messages from the cloud that no down rule takes were dropped", "topic", p.Topic)
 		return nil
 	}
-	m := &store.Message{
+	return &store.Message{
 		Topic: topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain && rule.retain,
-		Props: forwarded(p.Properties), Origin: c.b.origin,
+		Props: p.Props, Expiry: p.Expiry, HasExpiry: p.HasExpiry, Origin: c.b.origin,
 	}
+}
+
+// fromPaho is paho's PUBLISH as ours. It keeps the payload of p.
+func fromPaho(p *packets.Publish) packet.Publish {
+	m := packet.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain, Dup: p.Duplicate, ID: p.PacketID, Props: forwarded(p.Properties)}
 	if p.Properties != nil && p.Properties.MessageExpiry != nil {
 		m.Expiry, m.HasExpiry = *p.Properties.MessageExpiry, true
 	}

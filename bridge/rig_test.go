@@ -46,12 +46,15 @@ func unhurried(c *config.Bridge) {
 	c.Backoff = config.Backoff{Min: time.Second, Max: time.Second, Stable: time.Minute}
 }
 
+// rigVersion is what the bridges of new rigs speak.
+var rigVersion config.Version = 5
+
 // newRig makes a rig with the usual configuration; nothing runs yet.
 func newRig(t testing.TB, change func(*config.Bridge)) *rig {
 	r := &rig{t: t, disk: simdisk.New(), cloud: newCloud(), faults: newFaults(), log: &logBuffer{}}
 	r.disk.Fault = r.gate.fault
 	r.cfg = config.Bridge{
-		Name: "cloud", Servers: []string{"mqtt://cloud.test"}, ClientID: "gw1",
+		Name: "cloud", Servers: []string{"mqtt://cloud.test"}, ClientID: "gw1", Version: rigVersion,
 		KeepAlive: 30 * time.Second, SessionExpiry: time.Hour,
 		ConnectTimeout: 5 * time.Second, AckTimeout: 10 * time.Second,
 		Inflight: 64, Retries: 3,

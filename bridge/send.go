@@ -83,7 +83,7 @@ func (c *conn) answer(dst []byte) []byte {
 		if !ok {
 			break
 		}
-		dst = packet.AppendAck(dst, packet.V5, a.Type, a.ID, a.Code)
+		dst = packet.AppendAck(dst, c.version, a.Type, a.ID, a.Code)
 	}
 	if after, waiting := c.answers.Waiting(); waiting {
 		c.wakeAfter(after, &c.armed)
@@ -200,7 +200,7 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Rea
 func (c *conn) fits(d *store.Delivery) store.Reason {
 	if p := &c.publish; c.limits.packet > 0 {
 		p.ID = maxInFlight // any: as long as the right one
-		if packet.PublishSize(packet.V5, p) > c.limits.packet {
+		if packet.PublishSize(c.version, p) > c.limits.packet {
 			c.tooLarge.note(d.Topic)
 			return store.TooLarge
 		}
@@ -240,7 +240,7 @@ func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
 	case c.unstamped:
 		c.b.count.unstamped.Add(1)
 	}
-	return packet.AppendPublish(dst, packet.V5, p)
+	return packet.AppendPublish(dst, c.version, p)
 }
 
 // unacked is a message that went at QoS 0: it is finished when it is written.

@@ -37,12 +37,17 @@ var (
 	errNotOurs        = errors.New("paho sent a packet that is ours to send")
 )
 
-// ConAckReceived settles the session before anything is read from it or sent
-// on it; upstream.go says why in this order.
+// ConAckReceived is called by paho with a CONNACK of success.
 func (c *conn) ConAckReceived(_ io.Writer, _ *packets.Connect, ack *packets.Connack) error {
+	return c.settle(ack.SessionPresent, limitsOf(ack.Properties, c.b.cfg.Inflight))
+}
+
+// settle settles the session before anything is read from it or sent on it;
+// upstream.go says why in this order.
+func (c *conn) settle(present bool, l limits) error {
 	b := c.b
-	c.limits = limitsOf(ack.Properties, b.cfg.Inflight)
-	if ack.SessionPresent {
+	c.limits = l
+	if present {
 		if c.clean {
 			return errSessionPresent
 		}
@@ -51,7 +56,7 @@ func (c *conn) ConAckReceived(_ io.Writer, _ *packets.Connect, ack *packets.Conn
 		b.resumeLocked()
 		return nil
 	}
-	if !c.clean {
+	if !c.clean && !c.made {
 		b.count.lostSessions.Add(1)
 		b.log.Info("the server has no session of ours any more; what it had not confirmed is sent as new", "server", c.server)
 	}
@@ -120,15 +125,16 @@ func (c *conn) PacketReceived(p *packets.ControlPacket, _ chan<- *packets.Publis
 	}
 	switch x := p.Content.(type) {
 	case *packets.Publish:
-		c.received(x)
+		p := fromPaho(x)
+		c.received(&p)
 	case *packets.Puback:
-		c.puback(x.PacketID, x.ReasonCode)
+		c.acknowledged(packet.PUBACK, x.PacketID, x.ReasonCode)
 	case *packets.Pubrec:
-		c.pubrec(x.PacketID, x.ReasonCode)
+		c.acknowledged(packet.PUBREC, x.PacketID, x.ReasonCode)
 	case *packets.Pubcomp:
-		c.pubcomp(x.PacketID)
+		c.acknowledged(packet.PUBCOMP, x.PacketID, x.ReasonCode)
 	case *packets.Pubrel:
-		c.pubrel(x.PacketID)
+		c.acknowledged(packet.PUBREL, x.PacketID, x.ReasonCode)
 	case *packets.Suback:
 		c.req.answered(x.PacketID, p)
 	case *packets.Unsuback:

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -83,6 +84,55 @@ func TestTheCloudLearnsWhenAMessageWasReceived(t *testing.T) {
 				t.Errorf("the message's own properties do not come first: %x", b)
 			}
 		})
+	}
+}
+
+// TestABacklogOverClockSteps: a gateway starts in 1970, gets the time later and
+// is set back by an hour, while the cloud is away. Ages do not change by it, and
+// the times that the cloud learns are right by the clock that is right at last.
+func TestABacklogOverClockSteps(t *testing.T) {
+	const step, steps = 10 * time.Minute, 12
+	r := newRig(t, func(c *config.Bridge) { c.Stamp = "properties" })
+	now := setClock{boot: 1, up: time.Minute, wall: time.Unix(60, 0)}
+	for i := range steps {
+		switch i {
+		case 4:
+			now.wall, now.synced = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), true
+		case 8:
+			now.wall = now.wall.Add(-time.Hour)
+		}
+		life := now
+		r.clock = &life
+		r.start()
+		m := store.Message{Topic: fmt.Sprint("at/", i), QoS: 1, Expiry: 3600, HasExpiry: true}
+		r.publish(m)
+		r.stop()
+		now.up, now.wall = now.up+step, now.wall.Add(step)
+	}
+	r.clock = &now
+	r.start()
+	r.run()
+	r.awaitIdle()
+	r.halt()
+	if got, want := len(r.cloud.got), 5; got != want { // 10 to 50 minutes old
+		t.Fatalf("%d messages came, want the %d that are younger than an hour", got, want)
+	}
+	for i, m := range r.cloud.got {
+		age := step * time.Duration(len(r.cloud.got)-i)
+		if want := fmt.Sprint("at/", steps-5+i); m.Topic != want {
+			t.Errorf("%s came, want %s", m.Topic, want)
+		}
+		if want := uint32((time.Hour - age).Seconds()); m.Expiry != want {
+			t.Errorf("%s came with expiry %d, want %d", m.Topic, m.Expiry, want)
+		}
+		stamp := userProps(t, m.Props)
+		at, err := time.Parse(time.RFC3339, stamp["received"])
+		if err != nil || at.Sub(now.wall.Add(-age)).Abs() > time.Second || stamp["received_trusted"] != "" {
+			t.Errorf("%s came with the stamp %v, want %v", m.Topic, stamp, now.wall.Add(-age))
+		}
+	}
+	if l := r.store.Lookup("bridge/cloud/0").Lag(); l.Lost[store.Expired] != steps-5 {
+		t.Errorf("the ledger says %+v", l)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"packetboat/broker"
 	"packetboat/broker/store"
 )
 
@@ -32,6 +33,11 @@ import (
 //	and CONNECT again with Clean Start 0. Some servers (Mosquitto 2.0) take
 //	Clean Start for the clean session of MQTT 3.1.1 and do not save the session
 //	while the connection lasts, so that their restart would lose it.
+//
+//	Rule 6. For a lane that the store does not know, the record is deleted
+//	before the lane is made. Its packet identifiers begin anew, so a session of
+//	an earlier lane of that name (one that a damaged disk has lost, say) would
+//	swallow its first messages.
 //
 // A crash at any moment, and what the next life does:
 //
@@ -62,6 +68,10 @@ type upstream struct {
 	// Filters are what the session is subscribed to at most, so that what the
 	// rules no longer name can be unsubscribed.
 	Filters []string `json:"filters,omitempty"`
+
+	// Granted are those that an MQTT 3.1.1 session is known to have: QoS, space,
+	// filter.
+	Granted []string `json:"granted,omitempty"`
 }
 
 // SessionKey is the store's key of a bridge's record of its upstream session.
@@ -84,6 +94,16 @@ func (b *Bridge) loadUpstream() upstream {
 		return upstream{}
 	}
 	return u
+}
+
+// forgetUpstreamOfNewLanes is rule 6.
+func (b *Bridge) forgetUpstreamOfNewLanes() {
+	for i := range lanes {
+		if b.store.Lookup(broker.LaneName(b.origin, i)) == nil {
+			b.store.Delete(SessionKey(b.cfg.Name))
+			return
+		}
+	}
 }
 
 // saveUpstream stages the record.
@@ -119,4 +139,5 @@ func (u *upstream) add(filter string) {
 
 func (u *upstream) remove(filters []string) {
 	u.Filters = slices.DeleteFunc(u.Filters, func(f string) bool { return slices.Contains(filters, f) })
+	u.Granted = slices.DeleteFunc(u.Granted, func(g string) bool { return slices.Contains(filters, g[2:]) })
 }

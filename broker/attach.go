@@ -97,7 +97,7 @@ func (a *Attachment) openLanes(lanes int) error {
 		return nil
 	}
 	for i := range lanes {
-		c, err := a.b.store.Consumer(fmt.Sprintf("%s/%d", a.name, i), store.LaneIDs(i))
+		c, err := a.b.store.Consumer(LaneName(a.name, i), store.LaneIDs(i))
 		if err != nil {
 			return fmt.Errorf("attach %s: lane %d: %w", a.name, i, err)
 		}
@@ -105,6 +105,9 @@ func (a *Attachment) openLanes(lanes int) error {
 	}
 	return nil
 }
+
+// LaneName is the name of the consumer of a lane of what is attached as name.
+func LaneName(name string, lane int) string { return fmt.Sprintf("%s/%d", name, lane) }
 
 func (a *Attachment) key(rule int) string { return fmt.Sprintf("%s\x00%d", a.name, rule) }
 

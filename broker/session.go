@@ -269,8 +269,9 @@ func (c *conn) detach() {
 		s.offlineSince, s.stamped = time.Now(), false
 		b.scheduleLocked(s)
 	}
+	live := s.shares && s.consumer == nil // from here on s may have another owner
 	b.mu.Unlock()
-	if s.shares && s.consumer == nil {
+	if live {
 		c.handOverLive()
 	}
 }

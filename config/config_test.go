@@ -432,3 +432,17 @@ func TestTagsAndThePendingTableAreSound(t *testing.T) {
 		t.Errorf("the table of pending keys has %s, which is no key", key)
 	}
 }
+
+// TestInflightOfMQTT311 is small unless it was asked for.
+func TestInflightOfMQTT311(t *testing.T) {
+	for text, want := range map[string]int{
+		"version = 5\n":                         256,
+		"version = \"3.1.1\"\n":                 20,
+		"version = \"3.1.1\"\ninflight = 256\n": 256,
+	} {
+		c, err := Parse("f", []byte("[[bridge]]\nname = \"b\"\nservers = [\"mqtt://h\"]\nup = [{ filter = \"#\" }]\n"+text), fixed)
+		if err != nil || c.Bridges[0].Inflight != want {
+			t.Errorf("%q: %v, %+v", text, err, c)
+		}
+	}
+}

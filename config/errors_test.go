@@ -198,7 +198,6 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"pending: a kind of frame", serialWith(`frame = { type = "slip" }`), `f:4:18: serial[0].frame.type: "slip" is not supported in this version; use "line"`},
 		{"pending: a kind of server", strings.Replace(bridge, "mqtt://h", "mqtts://h", 1), `f:3:12: bridge[0].servers[0]: TLS is not supported in this version: use mqtt:// through a VPN or a local TLS proxy`},
 		{"pending: a kind of server without TLS", strings.Replace(bridge, "mqtt://h", "ws://h", 1), `f:3:12: bridge[0].servers[0]: WebSocket is not supported in this version: use mqtt://`},
-		{"pending: MQTT 3.1.1", bridge + "version = \"3.1.1\"\n", `f:5:11: bridge[0].version: "3.1.1" is not supported in this version; use 5`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
 		{"pending: TLS of a bridge", bridge + "[bridge.tls]\nca = \"/ca\"\n", `f:5:9: bridge[0].tls: is not supported in this version: use mqtt:// through a VPN or a local TLS proxy`},
 		{"pending: a section", "[[modbus]]\nname = \"m\"\n[[modbus.unit]]\nname = \"u\"\n", `f:1:3: modbus: is not supported in this version: remove it`},

@@ -6,6 +6,11 @@ import (
 	"strings"
 )
 
+// inflight311 is the default of bridge.inflight for MQTT 3.1.1, whose servers
+// cannot say how many they take: beyond its max_inflight_messages, 20 unless it is
+// told otherwise, Mosquitto acknowledges QoS 2 messages and drops them.
+const inflight311 = 20
+
 func (k *checker) bridges() {
 	names := map[string]string{}
 	for i := range k.c.Bridges {
@@ -41,6 +46,9 @@ func (k *checker) bridges() {
 				key = path + ".backoff.min"
 			}
 			k.fail(key, "min (%s) must not be above max (%s)", showDuration(b.Backoff.Min), showDuration(b.Backoff.Max))
+		}
+		if b.Version != 5 && !k.c.isSet(path+".inflight") {
+			b.Inflight = inflight311
 		}
 		k.rules(path, b, now)
 		k.sameClient(i)

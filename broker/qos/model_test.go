@@ -49,6 +49,8 @@ type path struct {
 	rng     *rand.Rand
 	without string
 	giveUps bool
+	ids     store.IDs // of the lane
+	steps   int       // at most
 	disk    *simdisk.Disk
 	clock   *stepClock
 	s       *store.Store
@@ -62,6 +64,9 @@ type path struct {
 	arrived            []int
 	gaveUp             map[int]bool
 	crashes, losses    int
+	tears, damages     int    // of the crashes, see model_damage_test.go
+	burst              int    // damaged bytes
+	told               uint64 // messages of which recovery said that they were in damaged bytes
 	trace              []string
 }
 
@@ -77,8 +82,15 @@ func (c *stepClock) Uptime() time.Duration   { c.up++; return c.up * time.Micros
 func (c *stepClock) Wall() (time.Time, bool) { return time.Unix(0, 0), false }
 
 func newPath(seed uint64, without string, giveUps bool) *path {
+	p := preparePath(seed, without, giveUps)
+	p.open()
+	return p
+}
+
+func preparePath(seed uint64, without string, giveUps bool) *path {
 	p := &path{
 		rng: rand.New(rand.NewPCG(seed, 3)), without: without, giveUps: giveUps,
+		ids: store.IDs{First: 1, N: bridgeIDs}, steps: 3000,
 		disk: simdisk.New(), clock: &stepClock{}, cloudIDs: map[uint16]bool{}, gaveUp: map[int]bool{},
 		crashes: 2, losses: 3,
 	}
@@ -92,7 +104,6 @@ func newPath(seed uint64, without string, giveUps bool) *path {
 		}
 		p.pubs = append(p.pubs, pub)
 	}
-	p.open()
 	return p
 }
 
@@ -102,7 +113,16 @@ func (p *path) open() {
 		panic(err)
 	}
 	p.s = s
-	if p.c, err = s.Consumer(lane, store.IDs{First: 1, N: bridgeIDs}); err != nil {
+	for _, d := range s.Stats().Damage {
+		if p.told += d.Messages; d.Torn {
+			p.told += 1 << 20 // at the very end: it may have been anything
+		}
+	}
+	if s.Lookup(lane) == nil { // rule 6 of bridge/upstream.go
+		p.logf("a new consumer: CONNECT is clean")
+		clear(p.cloudIDs)
+	}
+	if p.c, err = s.Consumer(lane, p.ids); err != nil {
 		panic(err)
 	}
 	p.c.OnReady(func() {})
@@ -145,7 +165,7 @@ func (p *path) actions() []func() {
 	if len(p.toCloud) > 0 && len(p.fromCloud) < channel {
 		acts = append(acts, p.cloud)
 	}
-	if len(p.fromCloud) > 0 && len(p.toCloud) < channel {
+	if len(p.fromCloud) > 0 && len(p.toCloud) < 2*channel { // answers have room when requests have none
 		acts = append(acts, p.acknowledged)
 	}
 	return append(acts, p.commit)
@@ -314,7 +334,7 @@ func (pub *publisher) reconnect() {
 func (p *path) crash() {
 	p.crashes--
 	p.logf("CRASH")
-	p.disk.Crash(p.rng)
+	p.fail()
 	p.toCloud, p.fromCloud, p.releases = nil, nil, nil
 	for _, pub := range p.pubs {
 		pub.reconnect()
@@ -325,7 +345,7 @@ func (p *path) crash() {
 
 // run takes random steps until all is delivered, and returns what went wrong.
 func (p *path) run() string {
-	for step := range 3000 {
+	for step := range p.steps {
 		switch r := p.rng.IntN(40); {
 		case r == 0 && p.crashes > 0:
 			p.crash()
@@ -353,6 +373,9 @@ func (p *path) violation() string {
 	for _, pub := range p.pubs {
 		last := -1
 		for _, n := range p.arrived {
+			if p.damages > 0 {
+				break // what was forgotten is sent again
+			}
 			if !slices.Contains(pub.msgs, n) {
 				continue
 			}
@@ -364,6 +387,9 @@ func (p *path) violation() string {
 			}
 			last = n
 		}
+	}
+	if p.damages > 0 {
+		return p.untold()
 	}
 	for _, pub := range p.pubs {
 		for i, st := range pub.state {

@@ -102,8 +102,8 @@ type Consumer struct {
 	overLimit             uint64 // seqs below were dropped or are in flight
 	pending               Gap    // its marker is staged with the frame
 	tells                 uint64 // 1 + seq of the newest message that tells of a gap
-	lastTopic             sentTopic
-	sentTopics            *[windowSize]sentTopic // of what was handed out, for who may give it up later
+	lastSent              sentMessage
+	sent                  *[windowSize]sentMessage // what was handed out, for who may give it up later
 
 	// progress
 	dirty        bool
@@ -133,8 +133,30 @@ func (s *Store) Consumer(name string, ids IDs) (*Consumer, error) {
 	}
 	s.lastNum++
 	c := s.newConsumerLocked(s.lastNum, name, ids)
-	s.appendLocked(appendConsumer(s.scratch[:0], c))
+	r := s.appendLocked(appendConsumer(s.scratch[:0], c))
+	s.fresh = append(s.fresh, freshConsumer{c, r})
 	return c, nil
+}
+
+// freshConsumer is one whose name stands in a single frame yet.
+type freshConsumer struct {
+	c *Consumer
+	r Receipt
+}
+
+// repeatNamesLocked stages the records of new consumers once more, in a later
+// frame: until the next segment begins with a table of them all, one damaged
+// frame would leave a consumer's messages without an owner.
+func (s *Store) repeatNamesLocked() {
+	for len(s.fresh) > 0 && s.IsDurable(s.fresh[0].r) {
+		if c := s.fresh[0].c; !c.removed {
+			s.appendLocked(appendConsumer(s.scratch[:0], c))
+		}
+		s.fresh = s.fresh[1:]
+	}
+	if len(s.fresh) == 0 {
+		s.fresh = nil
+	}
 }
 
 func (s *Store) newConsumerLocked(num uint32, name string, ids IDs) *Consumer {
@@ -292,12 +314,6 @@ func (c *Consumer) unqueueLocked(seq uint64) {
 	if c.queued == 0 {
 		c.queuedBytes = 0
 	}
-}
-
-// hasSpanLocked reports whether the log has the message of seq.
-func (c *Consumer) hasSpanLocked(seq uint64) bool {
-	i := sort.Search(len(c.spans), func(i int) bool { return c.spans[i].first > seq }) - 1
-	return i >= 0 && seq < c.spans[i].end()
 }
 
 // placeLocked returns where in the log the message of seq stands, or one shortly

@@ -71,11 +71,11 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 			return false
 		}
 		if why := c.verdictLocked(found, d, seq); why != 0 {
-			topic := ""
+			gone := sentMessage{seq: seq, at: c.receivedLocked(seq)}
 			if found {
-				topic = d.Topic
+				gone.topic, gone.at = d.Topic, d.Received
 			}
-			c.giveUpLocked(seq, why, !found || d.QoS == 2, topic)
+			c.giveUpLocked(gone, why, !found || d.QoS == 2)
 			continue // the next ones may go the same way: one commit for all
 		}
 		if !c.giveUpDurableLocked() {
@@ -89,7 +89,7 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		c.sentHigh = max(c.sentHigh, seq+1)
 		c.cursor++
-		c.noteTopicLocked(seq, d.Topic)
+		c.noteSentLocked(seq, &d.Message)
 		return true
 	}
 }

@@ -154,7 +154,7 @@ func (c *Consumer) dropFirstLocked() bool {
 		return false
 	}
 	c.overLimit = seq + 1
-	at := c.s.clocks.now()
+	at := c.receivedLocked(seq)
 	c.dropLaterLocked(Gap{Consumer: c.name, Reason: Dropped, Bytes: c.sizeOfLocked(seq), From: at, To: at, FirstSeq: seq, LastSeq: seq})
 	return true
 }

@@ -103,18 +103,16 @@ func (c *Consumer) Release(seq uint64) Receipt {
 func (c *Consumer) GiveUp(seq uint64, why Reason) Receipt {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	return c.giveUpLocked(seq, why, true, c.topicLocked(seq))
+	return c.giveUpLocked(c.sentLocked(seq), why, true)
 }
 
-// giveUpLocked: maybeQoS2 is false when the message is known to be none; topic
-// is "" when it is not known.
-func (c *Consumer) giveUpLocked(seq uint64, why Reason, maybeQoS2 bool, topic string) Receipt {
+// giveUpLocked: maybeQoS2 is false when the message is known to be none.
+func (c *Consumer) giveUpLocked(gone sentMessage, why Reason, maybeQoS2 bool) Receipt {
+	seq := gone.seq
 	if c.removed || seq >= c.floor+windowSize || seq >= c.next || c.isDoneLocked(seq) || c.isReleasedLocked(seq) {
 		return Receipt{} // a released one the peer has: only PUBREL is left
 	}
-	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq, Topics: oneTopic(topic)}
-	g.From = c.s.clocks.now()
-	g.To = g.From
+	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq, Topics: oneTopic(gone.topic), From: gone.at, To: gone.at}
 	g.Abandoned = maybeQoS2 && c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")
 	r := c.s.appendLocked(appendGap(c.s.scratch[:0], c.num, &g))
 	c.applyGapLocked(&g)
@@ -143,10 +141,16 @@ func (c *Consumer) urgentLocked() {
 // progressLocked is called before a frame is closed: it adds the progress that
 // is due. busy: the frame is written anyway.
 func (s *Store) progressLocked(all bool) {
+	if s.inProgress {
+		return // what is added here has filled the frame
+	}
+	s.inProgress = true
+	defer func() { s.inProgress = false }()
 	now := s.clocks.now().Up
 	busy := all || s.wal.End() > s.wal.OpenFrame()+frameHead
-	rest := s.dirty[:0]
-	for _, c := range s.dirty {
+	dirty := s.dirty
+	rest := dirty[:0]
+	for _, c := range dirty {
 		if c.removed {
 			continue
 		}

@@ -137,6 +137,9 @@ func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
 	if o != nil {
 		num = o.num
 	}
+	if s.fresh != nil {
+		s.repeatNamesLocked()
+	}
 	for i := range to {
 		// The marker of messages that were left out has their seqs: it comes first.
 		to[i].Consumer.stagePendingLocked(s.scratch)

@@ -96,14 +96,18 @@ func (s *Store) Rename(from, to string) (Receipt, error) {
 }
 
 func (s *Store) renameLocked(c *Consumer, to string) {
-	for i := range s.gaps {
-		if s.gaps[i].Consumer == c.name {
-			s.gaps[i].Consumer = to
-		}
-	}
+	s.renameGapsLocked(c.name, to)
 	delete(s.byName, c.name)
 	c.name = to
 	s.byName[to] = c
+}
+
+func (s *Store) renameGapsLocked(from, to string) {
+	for i := range s.gaps {
+		if s.gaps[i].Consumer == from {
+			s.gaps[i].Consumer = to
+		}
+	}
 }
 
 // Unfinished reports whether seq is accepted and not finished.

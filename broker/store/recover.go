@@ -17,7 +17,8 @@ type recovery struct {
 	damaged  []wal.Damage
 	snapshot bool
 	holes    []hole
-	assumed  []hole // seqs before the log: finished, unless a rescue record has them
+	assumed  []hole              // seqs before the log: finished, unless a rescue record has them
+	listed   map[uint32]struct{} // consumers in the table that is being read
 }
 
 // hole is a range of seqs of which the log does not have the messages.
@@ -126,6 +127,7 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 	s := r.s
 	if rec == nil {
 		s.segment = frame
+		clear(r.listed)
 		return nil
 	}
 	if len(rec) == 0 {
@@ -172,6 +174,9 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 		if since == 0 {
 			since = p
 		}
+		if p == 0 {
+			r.endTable()
+		}
 		if c.err == nil {
 			s.clocks.apply(cr, since)
 		}
@@ -187,6 +192,9 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 	case recSkip:
 		if con := s.consumers[uint32(c.uvarint())]; con != nil {
 			first, end := c.uvarint(), c.uvarint()
+			if c.err == nil && first > con.next {
+				r.missing(con, first)
+			}
 			con.skipLocked(first, end, c.byte() != 0)
 		}
 	case recRestart:
@@ -277,10 +285,16 @@ func (r *recovery) assume() {
 		if c.removed {
 			continue
 		}
-		for seq := max(h.first, c.floor); seq < h.end; seq++ {
-			if !c.isDoneLocked(seq) && !c.hasSpanLocked(seq) {
-				c.queued -= c.skipLocked(seq, seq+1, false)
+		lo := h.first
+		for i := 0; i < len(c.spans) && lo < h.end; i++ {
+			sp := &c.spans[i]
+			if gap := min(sp.first, h.end); lo < gap {
+				c.queued -= c.skipLocked(lo, gap, false)
 			}
+			lo = max(lo, sp.end())
+		}
+		if lo < h.end {
+			c.queued -= c.skipLocked(lo, h.end, false)
 		}
 		c.queuedBytes = 0
 		for i := range c.spans {
@@ -333,10 +347,16 @@ func (r *recovery) stranger(num uint32) *Consumer {
 	return c
 }
 
+// strangerName stands for the name of a stranger until that is known.
+func strangerName(num uint32) string { return fmt.Sprintf("\x00%d", num) }
+
 // named takes in the name of a consumer.
 func (r *recovery) named(num uint32, name string, ids IDs) {
 	s := r.s
 	c := s.consumers[num]
+	if old := s.byName[name]; old != nil && old.num != num {
+		s.removeLocked(old) // it was before, in damaged bytes
+	}
 	switch {
 	case c == nil:
 		s.newConsumerLocked(num, name, ids)
@@ -346,6 +366,7 @@ func (r *recovery) named(num uint32, name string, ids IDs) {
 		}
 		c.name, c.ids = name, ids
 		s.byName[name] = c
+		s.renameGapsLocked(strangerName(num), name)
 	case c.name != name:
 		s.renameLocked(c, name)
 	}
@@ -360,6 +381,7 @@ func (r *recovery) dismiss() {
 			continue
 		}
 		s.removeLocked(c)
+		s.renameGapsLocked(strangerName(c.num), "")
 		at := s.appendLocked(appendRemove(s.scratch[:0], c.num))
 		if c.queued > 0 {
 			s.noteGapLocked(Gap{Reason: Damaged, Count: c.queued, Bytes: c.queuedBytes, From: s.clocks.lastKnown(), To: s.clocks.lastKnown()}, wal.Pos(at.pos))
@@ -387,8 +409,18 @@ func (r *recovery) gap(p wal.Pos, c *cursor) {
 	if c.err != nil {
 		return
 	}
-	if con := r.s.consumers[num]; con != nil {
+	con := r.s.consumers[num]
+	if con == nil && num > r.s.lastNum && len(r.damaged) > 0 {
+		con = r.stranger(num)
+	}
+	if con != nil {
 		g.Consumer = con.name
+		if con.name == "" {
+			g.Consumer = strangerName(num)
+		}
+		if g.FirstSeq > con.next {
+			r.missing(con, g.FirstSeq)
+		}
 		con.applyGapLocked(&g)
 	}
 	r.s.noteGapLocked(g, p)
@@ -404,12 +436,14 @@ func (r *recovery) tableEntry(c *cursor) {
 		return
 	}
 	s := r.s
-	con := s.consumers[num]
-	if con != nil && con.name == "" {
-		r.named(num, string(c.b), ids)
+	if r.listed == nil {
+		r.listed = make(map[uint32]struct{})
 	}
+	r.listed[num] = struct{}{}
+	con := s.consumers[num]
+	r.named(num, string(c.b), ids)
 	if con == nil {
-		con = s.newConsumerLocked(num, string(c.b), ids)
+		con = s.consumers[num]
 		con.next, con.floor = next, floor
 		con.accepted, con.queued = next, next-floor
 		con.qos2 = true // nobody knows
@@ -422,6 +456,19 @@ func (r *recovery) tableEntry(c *cursor) {
 	con.finishBelowLocked(floor)
 	if next > con.next {
 		r.missing(con, next)
+	}
+}
+
+// endTable takes the clock record for the end of a segment's table: a consumer
+// that it does not list was removed, by a record in damaged bytes.
+func (r *recovery) endTable() {
+	if len(r.damaged) == 0 {
+		return
+	}
+	for num, c := range r.s.consumers {
+		if _, ok := r.listed[num]; !ok {
+			r.s.removeLocked(c)
+		}
 	}
 }
 
@@ -467,7 +514,7 @@ func (r *recovery) afterDamage() {
 }
 
 func (s *Store) beginSegmentLocked(p wal.Pos, late bool, add func(rec []byte)) {
-	s.segment = p
+	s.segment, s.fresh = p, nil
 	var buf []byte
 	for _, c := range s.consumers {
 		buf = appendTable(buf[:0], c)

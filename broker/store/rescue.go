@@ -42,7 +42,7 @@ func (c *Consumer) rescueLocked(sp span, first, end uint64) error {
 	}
 	for seq := first; seq < end; seq++ {
 		if wanted[seq] {
-			c.giveUpLocked(seq, Damaged, true, "")
+			c.giveUpLocked(sentMessage{seq: seq, at: c.receivedLocked(seq)}, Damaged, true)
 		}
 	}
 	return nil

@@ -59,6 +59,7 @@ type Store struct {
 	consumers  map[uint32]*Consumer
 	byName     map[string]*Consumer
 	lastNum    uint32
+	fresh      []freshConsumer
 	origins    map[string]*origin
 	originNum  map[uint32]*origin
 	lastOrigin uint32
@@ -78,6 +79,7 @@ type Store struct {
 	toWake       []*Consumer
 	woken        []func() // scratch of onCommit
 	dirty        []*Consumer
+	inProgress   bool          // progressLocked runs
 	flying       []flyingFloor // progress records that are not durable yet
 	snap         snapshotState
 	damage       []Damage

@@ -57,33 +57,46 @@ func (s *Store) boundTopicsLocked() {
 	s.gapTopics = n
 }
 
-// sentTopic is the topic of a message that was handed out.
-type sentTopic struct {
+// sentMessage is what a gap marker says about a message that was handed out.
+type sentMessage struct {
 	seq   uint64
 	topic string
+	at    Stamp
 }
 
-// noteTopicLocked remembers the topic of what is handed out, for consumers that
-// may have to give it up later.
-func (c *Consumer) noteTopicLocked(seq uint64, topic string) {
-	c.lastTopic = sentTopic{seq, topic}
+// noteSentLocked remembers what is handed out, for consumers that may have to give
+// it up later.
+func (c *Consumer) noteSentLocked(seq uint64, m *Message) {
+	c.lastSent = sentMessage{seq, m.Topic, m.Received}
 	if c.inspect == nil && !c.prompt {
 		return
 	}
-	if c.sentTopics == nil {
-		c.sentTopics = new([windowSize]sentTopic)
+	if c.sent == nil {
+		c.sent = new([windowSize]sentMessage)
 	}
-	c.sentTopics[seq%windowSize] = c.lastTopic
+	c.sent[seq%windowSize] = c.lastSent
 }
 
-// topicLocked is the topic of a message that was handed out, if it is known.
-func (c *Consumer) topicLocked(seq uint64) string {
-	t := c.lastTopic
-	if t.seq != seq && c.sentTopics != nil {
-		t = c.sentTopics[seq%windowSize]
+// sentLocked is what is known of a message that was handed out. One of which
+// nothing is has no topic, and about the receive time of those around it.
+func (c *Consumer) sentLocked(seq uint64) sentMessage {
+	t := c.lastSent
+	if t.seq != seq && c.sent != nil {
+		t = c.sent[seq%windowSize]
 	}
-	if t.seq != seq {
-		return ""
+	if t.seq != seq || t.at == (Stamp{}) {
+		return sentMessage{seq, "", c.receivedLocked(seq)}
 	}
-	return t.topic
+	return t
+}
+
+// receivedLocked is about when a message was received: when the first of its span
+// was.
+func (c *Consumer) receivedLocked(seq uint64) Stamp {
+	for i := range c.spans {
+		if seq < c.spans[i].end() {
+			return c.spans[i].at
+		}
+	}
+	return c.s.clocks.now()
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestNamesAndFiltersAreValidated(t *testing.T) {
@@ -193,6 +194,38 @@ func FuzzTheTreesAgreeWithMatch(f *testing.F) {
 		names.Match(filter, func(string, int) bool { m++; return true })
 		if n != want || m != want {
 			t.Errorf("%q, %q: Match %d, Tree %d, Names %d", filter, name, want, n, m)
+		}
+	})
+}
+
+// FuzzFiltersAreValid holds the checks against section 4.7 and 4.8.2, word by word.
+func FuzzFiltersAreValid(f *testing.F) {
+	for _, c := range matches {
+		f.Add(c.filter)
+		f.Add("$share/g/" + c.filter)
+	}
+	for _, s := range []string{"", "$share", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "a\x00", "\xff", "\ufeffa", "\xed\xa0\x80", "#/", "a#", "+a/#"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ok := s != "" && len(s) <= 65535 && utf8.ValidString(s) && !strings.Contains(s, "\x00")
+		if got := ValidName(s); got != (ok && !strings.Contains(s, "+") && !strings.Contains(s, "#")) {
+			t.Errorf("ValidName(%q) = %v", s, got)
+		}
+		levels := strings.Split(s, "/")
+		if levels[0] == "$share" && len(levels) > 1 {
+			ok = ok && len(levels) > 2 && levels[1] != "" && !strings.ContainsAny(levels[1], "+#") && len(strings.Join(levels[2:], "/")) > 0
+			group, rest, shared := CutShare(s)
+			if !shared || ok && (group != levels[1] || rest != strings.Join(levels[2:], "/")) {
+				t.Errorf("CutShare(%q) = %q, %q, %v", s, group, rest, shared)
+			}
+			levels = levels[min(2, len(levels)):]
+		}
+		for i, l := range levels {
+			ok = ok && (l == "+" || l == "#" && i == len(levels)-1 || !strings.ContainsAny(l, "+#"))
+		}
+		if got := ValidFilter(s); got != ok {
+			t.Errorf("ValidFilter(%q) = %v", s, got)
 		}
 	})
 }

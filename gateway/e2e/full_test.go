@@ -210,7 +210,9 @@ max_size = "1MiB"
 
 	fresh := tally.Add(sim.Source{Name: "fresh", Kind: "QoS 1, MQTT 5", Pad: 1000})
 	freshClient := &sim.Publisher{Addr: g.mqtt, Topic: "vital/fresh", QoS: 1, Source: fresh, Stop: stop, Rate: 200}
-	run(t, freshClient.Run)
+	var stopped sync.WaitGroup
+	stopped.Add(1)
+	run(t, func(ctx context.Context) error { defer stopped.Done(); return freshClient.Run(ctx) })
 	g.await("MQTT 5 is refused", func() bool { return freshClient.Refused.Load() > 50 })
 	held := old.Counts().Acked
 	for _, version := range []string{"mqttv311", "mqttv5"} {
@@ -226,6 +228,7 @@ max_size = "1MiB"
 	before := fresh.Counts().Acked
 	g.await("MQTT 5 is accepted again", func() bool { return fresh.Counts().Acked > before+100 })
 	close(stop)
+	stopped.Wait()
 	settled(t, &tally)
 	if c := old.Counts(); c.Acked != n || c.Duplicates > 0 {
 		t.Errorf("MQTT 3.1.1: %+v", c)

@@ -20,7 +20,7 @@ func (l *Log) Audit(until Pos, sink AuditSink) error {
 	l.mu.Lock()
 	segs := append([]segment(nil), l.segs...)
 	l.mu.Unlock()
-	a := auditor{l: l, AuditSink: sink}
+	a := auditor{l: l, AuditSink: sink, known: len(segs) > 0 && segs[0].pos == FirstPos}
 	defer a.tell()
 	for i, seg := range segs {
 		end, last := until, true
@@ -66,6 +66,10 @@ func (a *auditor) segment(seg segment, end Pos, last bool) error {
 		return fmt.Errorf("open segment %s: %w", seg.name, err)
 	}
 	defer f.Close()
+	if n := brokenHead(f, seg); n > 0 && a.l.has(seg) {
+		a.tell()
+		a.Damage(Damage{Pos: seg.pos, Bytes: n, File: seg.name})
+	}
 	for p := seg.pos; p < end; {
 		off := seg.first + int64(p-seg.pos)
 		var b []byte
@@ -95,6 +99,25 @@ func (a *auditor) segment(seg segment, end Pos, last bool) error {
 		p = next
 	}
 	return nil
+}
+
+// brokenHead is how many bytes of a segment's header and table frame cannot be
+// relied on: none, or all. No message is in them.
+func brokenHead(f File, seg segment) int64 {
+	if seg.first < segmentHeader+frameHeader || seg.first > maxFrame {
+		return segmentHeader
+	}
+	h := make([]byte, seg.first)
+	n, _ := f.ReadAt(h, 0)
+	if n < len(h) {
+		return seg.first
+	}
+	head, err := parseHead(h, segmentMagic, seg.pos)
+	table, ok := parseFrame(h[segmentHeader:], true)
+	if err != nil || head.first != seg.first || !ok || table.pos != seg.pos {
+		return seg.first
+	}
+	return 0
 }
 
 // has reports whether seg is still a segment of the log.

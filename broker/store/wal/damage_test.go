@@ -101,6 +101,34 @@ func TestACutAnywhereInTheLastSegmentKeepsWhatIsBeforeIt(t *testing.T) {
 	}
 }
 
+// TestACutAnywhereInTheSegmentBeforeTheLast costs what stood behind it there,
+// which the last one proves.
+func TestACutAnywhereInTheSegmentBeforeTheLast(t *testing.T) {
+	disk := smallLog(t, 12, 600)
+	frames := layout(t, disk)
+	names := segments(t, disk)
+	name := names[len(names)-2]
+	for cut := range len(content(disk, name)) {
+		d := disk.Clone()
+		d.Edit(name, func(b []byte) []byte { return b[:cut:cut] })
+		r := newRig(t, d, 600).open(0, 0)
+		lost := func(f frame) bool { return f.file == name && f.off+f.size > cut }
+		equal(t, fmt.Sprintf("cut at %d", cut), r.got, records(frames, lost))
+		var wantBytes int64
+		var wantMessages uint64
+		for _, f := range frames {
+			if lost(f) {
+				wantBytes += int64(f.size)
+				wantMessages += uint64(len(f.recs))
+			}
+		}
+		if bytes, messages, torn := r.sum(); bytes != wantBytes || messages != wantMessages || torn > 0 {
+			t.Fatalf("cut at %d: reported %+v, want %d bytes and %d messages", cut, r.damage, wantBytes, wantMessages)
+		}
+		r.goesOn()
+	}
+}
+
 // TestAByteFlippedAnywhereCostsOneFrame flips each byte of a log in turn.
 func TestAByteFlippedAnywhereCostsOneFrame(t *testing.T) {
 	disk := smallLog(t, 9, 600)
@@ -126,8 +154,7 @@ func TestAByteFlippedAnywhereCostsOneFrame(t *testing.T) {
 					t.Fatalf("%s: at the end, reported %+v", what, r.damage)
 				}
 			default:
-				first := i == 0 // without a snapshot nobody knows what was before
-				if bytes != int64(frames[i].size) || torn > 0 || messages != uint64(len(frames[i].recs)) && !first {
+				if bytes != int64(frames[i].size) || torn > 0 || messages != uint64(len(frames[i].recs)) {
 					t.Fatalf("%s: frame of %d bytes and %d messages hit, reported %+v", what, frames[i].size, len(frames[i].recs), r.damage)
 				}
 			}
@@ -175,13 +202,12 @@ func TestNamedCorruptions(t *testing.T) {
 	tail := frames[len(frames)-3]
 
 	tests := []struct {
-		name     string
-		edit     func(d *simdisk.Disk)
-		from     wal.Pos // of a snapshot; count is that of the frame there
-		lost     func(f frame) bool
-		atEnd    bool // the damage is at the end: bytes are not proven
-		silent   bool // looks like a file that was never used
-		unproven bool // no frame before it: the number of messages is not known
+		name   string
+		edit   func(d *simdisk.Disk)
+		from   wal.Pos // of a snapshot; count is that of the frame there
+		lost   func(f frame) bool
+		atEnd  bool // the damage is at the end: bytes are not proven
+		silent bool // looks like a file that was never used
 	}{
 		{name: "a sound log", edit: func(d *simdisk.Disk) {}, lost: none},
 		{name: "a sound log behind a snapshot", edit: func(d *simdisk.Disk) {}, from: victim.pos, lost: none},
@@ -200,7 +226,7 @@ func TestNamedCorruptions(t *testing.T) {
 			d.Edit(middle, func(b []byte) []byte { binary.LittleEndian.PutUint32(b[victim.off:], 1<<28); return b })
 		}},
 		{name: "a segment zeroed", edit: zero(middle, 0, 0), lost: in(middle)},
-		{name: "the first segment zeroed", edit: zero(names[0], 0, 0), lost: in(names[0]), unproven: true},
+		{name: "the first segment zeroed", edit: zero(names[0], 0, 0), lost: in(names[0])},
 		{name: "the last segment zeroed", edit: zero(last, 0, 0), lost: in(last), atEnd: true, silent: true},
 		{name: "a header zeroed", edit: zero(middle, 0, fileHead), lost: none},
 		{name: "the last header zeroed", edit: zero(last, 0, fileHead), lost: none},
@@ -281,9 +307,6 @@ func TestNamedCorruptions(t *testing.T) {
 					t.Errorf("at the end, reported %+v", r.damage)
 				}
 			default:
-				if tt.unproven {
-					wantMessages = 0
-				}
 				if torn != 0 || bytes != wantBytes || messages != wantMessages {
 					t.Errorf("reported %+v, want %d bytes and %d messages", r.damage, wantBytes, wantMessages)
 				}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // Pos is a position in the log: a byte offset over all frames of all segments
@@ -88,6 +89,38 @@ func parseFrame(b []byte, table bool) (frameInfo, bool) {
 }
 
 func framePos(b []byte) Pos { return Pos(binary.LittleEndian.Uint64(b[8:])) }
+
+// brokenFrame is how many bytes of b belong to a frame that was begun at pos and
+// cannot be read; 0 if none was. It has its position in place, unlike blocks that
+// were only reserved and frames of a former life of the file; or all else of it is
+// well and only the position is not.
+func brokenFrame(b []byte, pos Pos) int64 {
+	if len(b) < frameHeader-8 {
+		return 0
+	}
+	n := min(int64(len(b)), frameHeader+int64(binary.LittleEndian.Uint32(b)&^tableFlag))
+	if framePos(b) == pos {
+		return n
+	}
+	mended := slices.Clone(b[:n])
+	binary.LittleEndian.PutUint64(mended[8:], uint64(pos))
+	if _, ok := parseFrame(mended, false); ok {
+		return n
+	}
+	return 0
+}
+
+// begunFrame returns the offset of the first frame in b, whose own position is
+// pos, that was begun behind its start, broken or not; 0 if there is none. A frame
+// is begun only when all before it are on the disk.
+func begunFrame(b []byte, pos Pos) int {
+	for o := 1; o+frameHeader-8 <= len(b); o++ {
+		if framePos(b[o:]) == pos+Pos(o) {
+			return o
+		}
+	}
+	return 0
+}
 
 // findFrame returns the offset of the first valid frame in b at or after off
 // whose position lies in [lo, hi). A frame says its own position under its CRC,

@@ -50,6 +50,7 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 	s := &scan{l: l, apply: apply, pos: max(from, FirstPos), count: count, known: from != 0}
 	if from == 0 && len(l.segs) > 0 {
 		s.pos = l.segs[0].pos
+		s.known = s.pos == FirstPos // nothing was before it
 	}
 	for i := range l.segs {
 		if opt.Until != 0 && s.pos >= opt.Until {
@@ -223,6 +224,12 @@ func (s *scan) frames(f File, seg *segment, end Pos, last bool) error {
 			s.pos = end
 			return nil
 		}
+		if o := begunFrame(rest, s.pos); seg.first > 0 && o > 0 {
+			s.quarantine(rest[:o])
+			s.damage(Damage{Pos: s.pos, Bytes: int64(o), File: seg.name})
+			s.pos += Pos(o)
+			continue
+		}
 		s.cutTail(f, seg, off, rest)
 		return nil
 	}
@@ -243,18 +250,15 @@ func (s *scan) read(f File, seg *segment, off int64) ([]byte, frameInfo, error) 
 	return b, info, err
 }
 
-// cutTail ends the log at the present position. A frame that was being written
-// has its position in place, unlike blocks that were only reserved and frames
-// of a former life of the file.
+// cutTail ends the log at the present position.
 func (s *scan) cutTail(f File, seg *segment, off int64, rest []byte) {
 	if seg.first == 0 && s.pos <= seg.pos && (allZero(rest) || ofFormerLife(f, seg.pos)) {
 		return // a segment that was just being created
 	}
-	begun := len(rest) >= frameHeader-8 && framePos(rest) == s.pos
-	if begun || seg.first == 0 {
-		n := int64(len(rest))
-		if begun {
-			n = min(n, frameHeader+int64(leUint32(rest)&^tableFlag))
+	n := brokenFrame(rest, s.pos)
+	if n > 0 || seg.first == 0 {
+		if n == 0 {
+			n = int64(len(rest))
 		}
 		s.quarantine(rest[:n])
 		s.damage(Damage{Pos: s.pos, Bytes: n, Torn: true, File: seg.name})
