@@ -149,10 +149,11 @@ type freshConsumer struct {
 // frame would leave a consumer's messages without an owner.
 func (s *Store) repeatNamesLocked() {
 	for len(s.fresh) > 0 && s.IsDurable(s.fresh[0].r) {
-		if c := s.fresh[0].c; !c.removed {
+		c := s.fresh[0].c
+		s.fresh = s.fresh[1:] // first: appending may begin a segment, whose table has them all
+		if !c.removed {
 			s.appendLocked(appendConsumer(s.scratch[:0], c))
 		}
-		s.fresh = s.fresh[1:]
 	}
 	if len(s.fresh) == 0 {
 		s.fresh = nil

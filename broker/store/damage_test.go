@@ -532,3 +532,32 @@ func TestAnyDamageStarts(t *testing.T) {
 		}
 	}
 }
+
+// The second record of a new consumer's name may be the one that no longer fits
+// into the segment, whose successor begins with a table of all names.
+func TestANameIsRepeatedWhereASegmentEnds(t *testing.T) {
+	rolled := 0
+	for pad := range 400 {
+		b := newBox(t)
+		b.opt.SegmentSize = 4 << 10
+		b.open()
+		b.consumer("session/first")
+		b.publish(strings.Repeat("x", 1800), 1, "session/first")
+		b.publish(strings.Repeat("x", 1600+pad), 1, "session/first")
+		b.commit()
+		b.consumer("session/new")
+		b.commit()
+		before := b.s.Stats().Segments
+		b.publish("hello", 1, "session/new")
+		b.commit()
+		if b.s.Stats().Segments > before {
+			rolled++
+		}
+		if got := b.drain("session/new"); len(got) != 1 {
+			t.Fatalf("pad %d: %q", pad, got)
+		}
+	}
+	if rolled == 0 {
+		t.Fatal("no segment has ended there")
+	}
+}
