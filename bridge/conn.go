@@ -256,6 +256,10 @@ func (c *conn) finish(done <-chan struct{}) {
 	b.mu.Lock()
 	c.sending = false
 	waits := c.inFlightLocked() > 0
+	select {
+	case <-c.drained: // of another time that nothing was in flight
+	default:
+	}
 	b.mu.Unlock()
 	if waits {
 		select {

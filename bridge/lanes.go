@@ -49,8 +49,8 @@ func (b *Bridge) resumeLocked() {
 	}
 }
 
-// restartLocked prepares the lanes for a server that knows nothing of us: what
-// it had confirmed counts as delivered, the rest goes as new.
+// restartLocked prepares the lanes for a server that knows nothing of us: what is
+// not finished goes as new.
 func (b *Bridge) restartLocked() (after store.Receipt) {
 	for i := range b.lanes {
 		clear(b.lanes[i].refused)

@@ -61,11 +61,11 @@ func (c *conn) settle(present bool, l limits) error {
 		b.log.Info("the server has no session of ours any more; what it had not confirmed is sent as new", "server", c.server)
 	}
 	c.upstream = upstream{Server: c.sessionServer, ClientID: b.cfg.ClientID, Generation: c.upstream.Generation + 1}
-	after := b.saveUpstream(c.upstream)
-	after = after.After(b.store.Forget(b.origin, 0))
 	b.mu.Lock()
-	after = after.After(b.restartLocked())
+	after := b.restartLocked()
 	b.mu.Unlock()
+	after = after.After(b.saveUpstream(c.upstream))
+	after = after.After(b.store.Forget(b.origin, 0))
 	ctx, cancel := context.WithTimeout(c.ctx, b.cfg.AckTimeout)
 	defer cancel()
 	if err := b.store.Wait(ctx, after); err != nil {

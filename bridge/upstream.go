@@ -24,10 +24,13 @@ import (
 //	before its record is durable: else the next life would clean it again, and
 //	QoS 2 messages of which the cloud held the identifiers would arrive twice.
 //	Rule 4. When the server has no session (Session Present 0, whatever the
-//	reason), identifiers of the old one are worthless: those received from it
-//	are forgotten, what was released counts as delivered, the rest is sent as
-//	new. These steps are staged in the log after the record (the log is durable
-//	in order), and nothing is sent or subscribed to before they are durable.
+//	reason), identifiers of the old one are worthless: all that is not finished
+//	is sent as new, and those received from it are forgotten. What was released
+//	goes again as well: a server may hand a QoS 2 message on only when PUBREL
+//	comes, and the session that would have taken PUBREL is gone, or is at a
+//	server that we have left. The first step is staged in the log before the
+//	record, the second behind it (the log is durable in order), and nothing is
+//	sent or subscribed to before all are durable.
 //
 //	Rule 5. A session is not used on the connection that made it: DISCONNECT,
 //	and CONNECT again with Clean Start 0. Some servers (Mosquitto 2.0) take
@@ -47,10 +50,11 @@ import (
 //	                                 nothing was finished by rule 4 without the record
 //	                                 being durable first. The one just made is empty; it
 //	                                 is cleaned again when its turn comes.
-//	record durable, rule 4 half      the new session is resumed. A PUBREL for what was
-//	done                             released in the old one is answered with "not found",
-//	                                 which finishes it. Unreleased go with DUP, which a
-//	                                 server that does not know the identifier takes as new.
+//	released ones to go as new,      the old session is resumed, and gets PUBLISH for what
+//	record not durable               was released in it: repeats to it, unless PUBREL had
+//	                                 arrived; then they arrive twice, a window at most.
+//	record durable, the forgetting   the new session is resumed. All goes with DUP, which a
+//	not                              server that does not know the identifier takes as new.
 //	Session Present 0 on a resume,   the server's session is new, ours old: outgoing as in
 //	before the forgetting is         the line above. Incoming: the new session has no
 //	durable                          subscription yet (SUBSCRIBE waits, rule 4), so it holds

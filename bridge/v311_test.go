@@ -36,7 +36,7 @@ func TestOverMQTT311(t *testing.T) {
 		TestGapsAreToldOnceOverCutsAndPowerCuts,
 		TestASessionIsResumedOnlyWhereItWasLastLive,
 		TestACloudThatForgotTheSession,
-		TestReleasedMessagesAreNotSentAgainToACloudThatForgot,
+		TestReleasedMessagesGoAgainToACloudThatForgot,
 		TestFailoverAndBack,
 		TestNothingIsSentBeforeTheNewSessionIsOnDisk,
 		TestPubrelWaitsForTheDisk,

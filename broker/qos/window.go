@@ -148,7 +148,7 @@ func (w *Window) Resume() {
 }
 
 // Restart starts again on a new connection to a peer that has forgotten the
-// session: released messages count as delivered, the others go as new.
+// session: all messages that are not finished go as new.
 func (w *Window) Restart() store.Receipt {
 	w.clear()
 	return w.c.Restart()

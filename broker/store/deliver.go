@@ -436,8 +436,10 @@ func (c *Consumer) rewindLocked() {
 	c.rd.next = 0
 }
 
-// Restart is Rewind for a peer that has forgotten the session: what it had
-// confirmed with PUBREC counts as delivered, everything else goes again as new.
+// Restart is Rewind for a peer that has forgotten the session, or for another
+// peer: everything goes again as new, also what was confirmed with PUBREC. Many
+// servers hand a QoS 2 message on when PUBREL comes, so one that was not confirmed
+// with PUBCOMP may have ended with the session; twice is better than not at all.
 func (c *Consumer) Restart() Receipt {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -448,13 +450,7 @@ func (c *Consumer) Restart() Receipt {
 }
 
 func (c *Consumer) restartLocked() {
-	end := min(c.next, c.floor+windowSize) // the floor moves meanwhile
-	for seq := c.floor; seq < end; seq++ {
-		if seq >= c.floor && c.released.get(seq) {
-			c.released.clear(seq)
-			c.finishLocked(seq)
-		}
-	}
+	c.released = bitRing{}
 	for i := range c.skips {
 		c.skips[i].abandoned = false
 	}

@@ -16,7 +16,8 @@ import (
 func (c *Consumer) rescueLocked(sp span, first, end uint64) error {
 	wanted := map[uint64]bool{}
 	for seq := first; seq < end; seq++ {
-		if !c.isDoneLocked(seq) && !c.isReleasedLocked(seq) { // of a released one only PUBREL is left
+		// A released one too: it goes again when the peer forgets the session.
+		if r, skip := c.skipAt(seq); !c.isDoneLocked(seq) && !(skip && r.abandoned) {
 			wanted[seq] = true
 		}
 	}

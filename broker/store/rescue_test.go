@@ -192,3 +192,31 @@ func TestRescueKeepsEverythingOfAMessage(t *testing.T) {
 		t.Fatal("the publisher's identifier is forgotten")
 	}
 }
+
+// TestReleasedMessagesAreRescued, since they go again to a peer that forgets.
+func TestReleasedMessagesAreRescued(t *testing.T) {
+	b := newBox(t).open()
+	c := b.consumer("c")
+	b.publish("released", 2, "c")
+	b.commit()
+	d := b.next("c")
+	c.Release(d.Seq)
+	for range 2 { // else it is most of the segment, and stays where it is
+		b.publish(strings.Repeat("x", 5000), 1, "other")
+	}
+	b.restart()
+	b.commit()
+	c = b.consumer("c")
+	b.s.mu.Lock()
+	gained := b.s.dropOldestLocked()
+	b.s.mu.Unlock()
+	if gained == 0 {
+		t.Fatal("nothing was rescued")
+	}
+	b.commit()
+	c.Restart()
+	b.commit()
+	if d := b.next("c"); string(d.Payload) != "released" || d.Released || d.Dup {
+		t.Errorf("got %+v", d)
+	}
+}
