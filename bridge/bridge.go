@@ -30,6 +30,11 @@ type Options struct {
 	// Log is nil for slog.Default.
 	Log *slog.Logger
 
+	// Replaces is the bridge of the same name whose place this one takes, while
+	// messages come in: each is queued by the rules of one of the two. Its Run must
+	// have returned; unless New fails, it is used up. Nil for none.
+	Replaces *Bridge
+
 	// Dial opens network connections; nil is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -87,8 +92,12 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	var err error
 	b.live.b, b.live.way.rules = b, &b.rules
-	b.forgetUpstreamOfNewLanes()
-	b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
+	if opt.Replaces != nil {
+		b.attached, err = opt.Replaces.attached.Replace(b.rules.subscriptions(), &b.live)
+	} else {
+		b.forgetUpstreamOfNewLanes()
+		b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("attach the queue of bridge %s: %w", cfg.Name, err)
 	}
@@ -96,6 +105,7 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 		c := b.attached.Lane(i)
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
 		c.SetPolicy(b.rules.whenFull(i))
+		c.SetOrphan(false)
 	}
 	return b, nil
 }

@@ -55,18 +55,13 @@ type Attachment struct {
 // whose Origin is name are never routed to it.
 //
 // A rule that name has not been attached with before gets the matching retained
-// messages, or when the queue does not take them the next time. Consumers outlive Close: the same name goes on where it was. While
-// a name is not attached nothing is queued for it, so attach before anybody can
+// messages, or when the queue does not take them the next time. Consumers outlive
+// Close: the same name goes on where it was. While a name is not attached nothing is queued for it, so attach before anybody can
 // publish.
 func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) (*Attachment, error) {
 	a := &Attachment{b: b, name: name, subs: slices.Clone(subs), live: live}
-	for _, s := range subs {
-		if !topic.ValidFilter(s.Filter) {
-			return nil, fmt.Errorf("attach %s: filter %q is not valid", name, s.Filter)
-		}
-		if s.Lane < 0 || s.Lane >= max(lanes, 1) {
-			return nil, fmt.Errorf("attach %s: filter %q: no lane %d", name, s.Filter, s.Lane)
-		}
+	if err := checkSubscriptions(name, lanes, subs); err != nil {
+		return nil, err
 	}
 	if err := a.openLanes(lanes); err != nil {
 		return nil, err
@@ -76,15 +71,60 @@ func (b *Broker) Attach(name string, lanes int, subs []Subscription, live Live) 
 	if b.attached[name] != nil {
 		return nil, fmt.Errorf("attach %s: attached already", name)
 	}
-	b.attached[name] = a
 	a.slot = b.slots.take()
+	a.enterLocked()
+	return a, nil
+}
+
+// Replace puts other subscriptions in the place of a's, at once: each message is
+// queued by the old ones or by the new, none by both or by neither. The consumers
+// stay. a is used up by it, if there is no error; its Close does nothing more.
+func (a *Attachment) Replace(subs []Subscription, live Live) (*Attachment, error) {
+	b := a.b
+	next := &Attachment{b: b, name: a.name, slot: a.slot, subs: slices.Clone(subs), lanes: a.lanes, live: live}
+	if err := checkSubscriptions(a.name, len(a.lanes), subs); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attached[a.name] != a {
+		return nil, fmt.Errorf("attach %s: not attached any more", a.name)
+	}
+	a.leaveLocked()
+	next.enterLocked()
+	return next, nil
+}
+
+func checkSubscriptions(name string, lanes int, subs []Subscription) error {
+	for _, s := range subs {
+		if !topic.ValidFilter(s.Filter) {
+			return fmt.Errorf("attach %s: filter %q is not valid", name, s.Filter)
+		}
+		if s.Lane < 0 || s.Lane >= max(lanes, 1) {
+			return fmt.Errorf("attach %s: filter %q: no lane %d", name, s.Filter, s.Lane)
+		}
+	}
+	return nil
+}
+
+// enterLocked subscribes a, which has its slot.
+func (a *Attachment) enterLocked() {
+	b := a.b
+	b.attached[a.name] = a
 	for i := range a.subs {
 		b.insertLocked(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
 	}
 	if err := a.sendRetained(); err != nil {
 		b.log.Warn("retained messages are left for the next start", "error", err)
 	}
-	return a, nil
+}
+
+// leaveLocked takes a's subscriptions away; its slot stays taken.
+func (a *Attachment) leaveLocked() {
+	delete(a.b.attached, a.name)
+	for i := range a.subs {
+		a.b.removeLocked(a.subs[i].Filter, a.key(i))
+	}
 }
 
 func (a *Attachment) openLanes(lanes int) error {
@@ -122,10 +162,7 @@ func (a *Attachment) Close() {
 	if b.attached[a.name] != a {
 		return
 	}
-	delete(b.attached, a.name)
-	for i := range a.subs {
-		b.removeLocked(a.subs[i].Filter, a.key(i))
-	}
+	a.leaveLocked()
 	b.slots.give(a.slot)
 }
 

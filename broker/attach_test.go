@@ -121,3 +121,50 @@ func TestAttachedSubscribers(t *testing.T) {
 	want("only the new rule gets retained ones after that", drain(a.Lane(3)), "cmd/r r 1")
 	want("the old ones do not", drain(a.Lane(0)))
 }
+
+// TestReplacedSubscriptionsTakeEachMessageOnce, also while it is published.
+func TestReplacedSubscriptionsTakeEachMessageOnce(t *testing.T) {
+	r := rigTCP(t, Options{})
+	a, err := r.b.Attach("bridge/x", 4, []Subscription{{Filter: "t", Lane: 0, QoS: 2}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n, times = 3000, 200
+	published := make(chan error, 1)
+	go func() {
+		var last store.Receipt
+		for i := range n {
+			receipt, err := r.b.Publish(&Message{Topic: "t", QoS: 1, Payload: fmt.Appendf(nil, "%d", i)})
+			if err != nil {
+				published <- err
+				return
+			}
+			last = last.After(receipt)
+		}
+		published <- r.store.Wait(t.Context(), last)
+	}()
+	for i := range times {
+		old := a
+		if a, err = old.Replace([]Subscription{{Filter: []string{"t", "#"}[i%2], Lane: i % 2, QoS: 2}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		old.Close() // ends nothing any more
+		if _, err := old.Replace(nil, nil); err == nil {
+			t.Fatal("replaced twice")
+		}
+	}
+	if err := <-published; err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for lane := range 2 {
+		for _, s := range drain(a.Lane(lane)) {
+			got[s]++
+		}
+	}
+	for i := range n {
+		if k := got[fmt.Sprintf("t %d 1", i)]; k != 1 {
+			t.Fatalf("%d was taken %d times", i, k)
+		}
+	}
+}

@@ -23,6 +23,10 @@ type Options struct {
 	Log     *slog.Logger // nil: slog.Default
 	Version string       // for $SYS
 
+	// Load reads the configuration again, and checks it, for Reload; nil: it cannot
+	// be.
+	Load func() (*config.Config, error)
+
 	// Notify is told the service states ("READY=1", "STATUS=…"); nil: systemd,
 	// when it asks for them.
 	Notify func(state string)
@@ -38,12 +42,15 @@ type Gateway struct {
 
 	store    *store.Store
 	broker   *broker.Broker
-	bridges  []*bridge.Bridge
+	bridges  bridges
 	adapters []adapters.Adapter
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
 	doors    []*door // listeners that were or will be opened
+
+	reloads chan reload
+	over    chan struct{} // closed when Run returns
 }
 
 // New makes a gateway; nothing is opened or started. The configuration must
@@ -55,7 +62,12 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	if opt.Notify == nil {
 		opt.Notify = systemd(opt.Log)
 	}
-	return &Gateway{cfg: cfg, opt: opt, log: opt.Log, passed: passedSockets, connects: newConnectPace(cfg.Limits.ConnectsPerSecond)}
+	g := &Gateway{
+		cfg: cfg, opt: opt, log: opt.Log, passed: passedSockets, connects: newConnectPace(cfg.Limits.ConnectsPerSecond),
+		reloads: make(chan reload), over: make(chan struct{}),
+	}
+	g.bridges.make = g.newBridge
+	return g
 }
 
 // Run runs the gateway until ctx ends and everything has stopped; it returns
@@ -63,6 +75,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 // parts that all others need has failed, or that the disk queue could not be
 // closed.
 func (g *Gateway) Run(ctx context.Context) (err error) {
+	defer close(g.over)
 	if err := checkMount(g.cfg.Gateway); err != nil {
 		return err
 	}
@@ -96,11 +109,12 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	// Detached last, when nobody can publish any more: what is published until
 	// then is queued for the next start.
 	defer g.detach()
-	up := newStage(ctx, fail)
-	for _, b := range g.bridges {
-		up.run("bridge "+b.Name(), b.Run)
-	}
-	defer end(up)
+	bridging, stopBridges := context.WithCancel(context.WithoutCancel(ctx))
+	g.bridges.start(bridging)
+	defer func() {
+		stopBridges()
+		g.bridges.end()
+	}()
 
 	edge := newStage(ctx, fail)
 	defer end(edge)
@@ -110,12 +124,13 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	g.openAdmin(edge)
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
-	if open+len(g.adapters)+len(g.bridges) == 0 {
+	bridges := len(g.bridges.all())
+	if open+len(g.adapters)+bridges == 0 {
 		return errors.New("nothing can run: no listener could be opened, and no adapter or bridge is configured")
 	}
 
 	g.log.Info("gateway runs", "id", g.cfg.Gateway.ID, "version", g.opt.Version, "data_dir", g.cfg.Gateway.DataDir,
-		"listeners", open, "adapters", len(g.adapters), "bridges", len(g.bridges))
+		"listeners", open, "adapters", len(g.adapters), "bridges", bridges)
 	g.report(ctx)
 	g.opt.Notify(stateStopping)
 	g.log.Info("stopping")
@@ -132,16 +147,8 @@ func (g *Gateway) build() error {
 	if g.broker, err = broker.New(g.brokerOptions()); err != nil {
 		return err
 	}
-	for i := range g.cfg.Bridges {
-		if c := g.cfg.Bridges[i]; c.Enabled {
-			b, err := bridge.New(c, bridge.Options{
-				Broker: g.broker, Store: g.store, MaxPacket: int(g.limits.maxPacket), Log: g.log,
-			})
-			if err != nil {
-				return fmt.Errorf("%s: bridge %s: %w", g.cfg.At(fmt.Sprintf("bridge[%d]", i)), c.Name, err)
-			}
-			g.bridges = append(g.bridges, b)
-		}
+	if _, err := g.bridges.apply(g.cfg.Bridges); err != nil {
+		return fmt.Errorf("%s: %w", g.cfg.At("bridge"), err)
 	}
 	host := adapters.NewHost(g.broker, g.store, g.log)
 	for i := range g.cfg.Serial {
@@ -162,17 +169,22 @@ func (g *Gateway) build() error {
 			g.adapters = append(g.adapters, a)
 		}
 	}
-	g.warnAbandoned()
+	g.warnAbandoned(g.cfg)
 	return nil
+}
+
+// newBridge makes a bridge, in the place of another or of none.
+func (g *Gateway) newBridge(c config.Bridge, replaces *bridge.Bridge) (*bridge.Bridge, error) {
+	return bridge.New(c, bridge.Options{
+		Broker: g.broker, Store: g.store, MaxPacket: int(g.limits.maxPacket), Log: g.log, Replaces: replaces,
+	})
 }
 
 func (g *Gateway) detach() {
 	for _, a := range g.adapters {
 		a.Close()
 	}
-	for _, b := range g.bridges {
-		b.Close()
-	}
+	g.bridges.detach()
 }
 
 // A stage is a set of parts that run at the same time and stop together.

@@ -22,13 +22,13 @@ func (g *Gateway) openAdmin(s *stage) {
 			"socket", path, "error", err, "config", g.cfg.At("admin.socket").String())
 		return
 	}
-	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Log: g.log}
+	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Log: g.log}
 	s.run("admin socket", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
 }
 
 // uses reports whether a bridge or adapter that runs is called owner.
 func (g *Gateway) uses(owner string) bool {
-	for _, b := range g.bridges {
+	for _, b := range g.bridges.all() {
 		if owner == "bridge/"+b.Name() {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 
 	"packetboat/broker"
 	"packetboat/broker/store"
+	"packetboat/config"
 )
 
 func (g *Gateway) storeOptions() store.Options {
@@ -67,12 +68,10 @@ func (g *Gateway) brokerOptions() broker.Options {
 
 // warnAbandoned names the queues of bridges and adapters that are in the store
 // and not in the configuration: renamed or removed, what they hold is kept.
-func (g *Gateway) warnAbandoned() {
+func (g *Gateway) warnAbandoned(cfg *config.Config) {
 	var known []string
-	for i := range g.cfg.Bridges {
-		if c := &g.cfg.Bridges[i]; c.Enabled {
-			known = append(known, "bridge/"+c.Name)
-		}
+	for _, b := range g.bridges.all() {
+		known = append(known, "bridge/"+b.Name())
 	}
 	for _, a := range g.adapters {
 		known = append(known, "adapter/"+a.Name())
@@ -91,7 +90,7 @@ func (g *Gateway) warnAbandoned() {
 	for owner, n := range waiting {
 		if n > 0 {
 			g.log.Warn("messages wait for a bridge or adapter that is not configured or not enabled; they are kept, configure it again under the same name to have them delivered",
-				"queue", owner, "messages", n, "config", g.cfg.At("").File)
+				"queue", owner, "messages", n, "config", cfg.At("").File)
 		}
 	}
 }

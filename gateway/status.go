@@ -49,6 +49,9 @@ func (g *Gateway) report(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case r := <-g.reloads:
+			did, err := g.reload(r.cfg)
+			r.answer <- reloaded{did, err}
 		case <-tick.C:
 		}
 		now := g.snapshot()
@@ -91,7 +94,7 @@ func (g *Gateway) snapshot() snapshot {
 			s.damage++
 		}
 	}
-	for _, b := range g.bridges {
+	for _, b := range g.bridges.all() {
 		st := bridgeState{name: b.Name(), state: b.State()}
 		if st.state.Phase == bridge.Stopped {
 			st.state.Phase = bridge.Connecting // it was told to, and has not begun yet

@@ -47,6 +47,7 @@ func commands() []command {
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
+		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "version", summary: "print the version", run: versionCommand},

@@ -2,13 +2,22 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
+	"packetboat/config"
 	"packetboat/gateway"
 )
 
 const runHelp = `It runs until SIGTERM or SIGINT; a second one ends it at once. The log goes to
 standard error: text on a terminal and in the journal, else JSON ([log] format).
 Under systemd with Type=notify it tells when it is ready, and its state.
+
+On SIGHUP (systemctl reload, packetboat reload) the configuration is read again
+and what has changed of the bridges is acted on: their queues stay. A
+configuration with mistakes changes nothing.
 `
 
 func runCommand(ctx context.Context, e *env, args []string) int {
@@ -22,10 +31,35 @@ func runCommand(ctx context.Context, e *env, args []string) int {
 		return exitUsage
 	}
 	log := gateway.NewLog(cfg.Log, e.err)
-	if err := gateway.New(cfg, gateway.Options{Log: log, Version: version()}).Run(ctx); err != nil {
+	g := gateway.New(cfg, gateway.Options{
+		Log: log, Version: version(),
+		Load: func() (*config.Config, error) { return loadChecked(*path) },
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	var listening sync.WaitGroup
+	listening.Go(func() { reloadOn(ctx, hups, g) })
+	err := g.Run(ctx)
+	cancel()
+	listening.Wait()
+	if err != nil {
 		log.Error("the gateway has ended", "error", err)
 		return exitFailed
 	}
 	log.Info("stopped")
 	return exitFine
+}
+
+// reloadOn has the gateway read its configuration again at each signal, until ctx
+// ends. What comes of it is in the log.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, g *gateway.Gateway) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			_, _ = g.Reload(ctx)
+		}
+	}
 }

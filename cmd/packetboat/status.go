@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"sort"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -33,16 +30,8 @@ func statusCommand(ctx context.Context, e *env, args []string) int {
 		fmt.Fprintln(e.err, err)
 		return exitUsage
 	}
-	if cfg.Admin.Socket == "" {
-		return e.fail(errors.New(`the configuration has no socket (admin.socket = ""); systemctl status packetboat has one line`))
-	}
-	c, err := admin.Dial(ctx, cfg.Admin.Socket)
+	c, err := dialGateway(ctx, cfg)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			err = fmt.Errorf("no gateway answers on %s: is it running (systemctl status packetboat), with this configuration?", cfg.Admin.Socket)
-		} else if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w: be root, the user of the service, or in its group", err)
-		}
 		return e.fail(err)
 	}
 	defer c.Close()

@@ -9,6 +9,7 @@
 //	POST /v1/verify                       the log against the ledgers, with progress, as JSON Lines
 //	POST /v1/rename {"from": "", "to": ""}
 //	POST /v1/purge  {"queue": ""}
+//	POST /v1/reload                       read the configuration again
 //
 // An error is an object with the field "error", with a status of 400 and more or,
 // where lines were sent already, as the last line.

@@ -148,3 +148,8 @@ func (c *Client) Purge(ctx context.Context, queue string) (uint64, error) {
 	err := c.get(ctx, http.MethodPost, "purge", map[string]string{"queue": queue}, &a)
 	return a.Purged, err
 }
+
+// Reload has the gateway read its configuration again and act on it.
+func (c *Client) Reload(ctx context.Context) (did Changes, err error) {
+	return did, c.get(ctx, http.MethodPost, "reload", nil, &did)
+}

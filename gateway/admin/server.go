@@ -21,6 +21,8 @@ import (
 type Server struct {
 	Local
 	Status func() *Status
+	// Reload has the gateway read its configuration again and act on it.
+	Reload func(ctx context.Context) (Changes, error)
 	Log    *slog.Logger
 }
 
@@ -92,6 +94,10 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /v1/verify", s.verify)
 	mux.HandleFunc("POST /v1/rename", s.rename)
 	mux.HandleFunc("POST /v1/purge", s.purge)
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		did, err := s.Reload(r.Context())
+		answer(w, did, err)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})

@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"packetboat/bridge"
+	"packetboat/config"
+)
+
+// bridges are the bridges that are configured now. They run, change, come and go
+// one by one; what they queue for stays attached to the broker while they do.
+type bridges struct {
+	make func(c config.Bridge, replaces *bridge.Bridge) (*bridge.Bridge, error)
+
+	running context.Context // of those that run; nil before run and after it
+	wg      sync.WaitGroup
+
+	mu   sync.Mutex // list, for readers beside the goroutine that changes it
+	list []*oneBridge
+}
+
+// oneBridge is a bridge and its run.
+type oneBridge struct {
+	*bridge.Bridge
+	cfg  config.Bridge
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// all are the bridges that there are now.
+func (s *bridges) all() []*bridge.Bridge {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*bridge.Bridge, len(s.list))
+	for i, b := range s.list {
+		list[i] = b.Bridge
+	}
+	return list
+}
+
+// start begins to run the bridges, until the context ends; end waits for them.
+func (s *bridges) start(ctx context.Context) {
+	s.running = ctx
+	for _, b := range s.list {
+		s.begin(b)
+	}
+}
+
+func (s *bridges) begin(b *oneBridge) {
+	ctx, stop := context.WithCancel(s.running)
+	b.stop, b.done = stop, make(chan struct{})
+	s.wg.Go(func() {
+		defer close(b.done)
+		_ = b.Run(ctx) // it returns nil when ctx has ended
+	})
+}
+
+// halt ends a run and returns when it has ended: what it knows of the cloud is in
+// the store then.
+func (b *oneBridge) halt() {
+	b.stop()
+	<-b.done
+}
+
+// end returns when no bridge runs any more; the context of start must have ended.
+func (s *bridges) end() { s.wg.Wait() }
+
+// detach has nothing queued for the bridges any more.
+func (s *bridges) detach() {
+	for _, b := range s.list {
+		b.Close()
+	}
+}
+
+// bridgeChanges are the names of the bridges that a new configuration concerns.
+type bridgeChanges struct {
+	Added, Changed, Removed []string
+}
+
+// apply brings the bridges to what is configured. Those whose section is as it
+// was are left alone. One that has changed keeps its queue, with what comes in
+// meanwhile; what of it is in flight is sent again by the same session or, at
+// another server, as that one's first. When a bridge cannot be made, the one
+// before it goes on.
+func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error) {
+	was := map[string]*oneBridge{}
+	for _, b := range s.list {
+		was[b.Name()] = b
+	}
+	var list []*oneBridge
+	for _, c := range sections {
+		if !c.Enabled {
+			continue
+		}
+		old := was[c.Name]
+		delete(was, c.Name)
+		if old != nil && reflect.DeepEqual(old.cfg, c) {
+			list = append(list, old)
+			continue
+		}
+		next, e := s.change(old, c)
+		switch {
+		case e != nil:
+			err = errors.Join(err, fmt.Errorf("bridge %s: %w", c.Name, e))
+		case old == nil:
+			did.Added = append(did.Added, c.Name)
+		default:
+			did.Changed = append(did.Changed, c.Name)
+		}
+		if next != nil {
+			list = append(list, next)
+		}
+	}
+	for _, b := range s.list {
+		if was[b.Name()] == b {
+			did.Removed = append(did.Removed, b.Name())
+			if s.running != nil {
+				b.halt()
+			}
+			b.Close()
+		}
+	}
+	s.mu.Lock()
+	s.list = list
+	s.mu.Unlock()
+	return did, err
+}
+
+// change makes the bridge of a section in the place of old, which may be nil. It
+// returns old, running again, when that cannot be done.
+func (s *bridges) change(old *oneBridge, c config.Bridge) (*oneBridge, error) {
+	var replaces *bridge.Bridge
+	if old != nil {
+		replaces = old.Bridge
+		if s.running != nil {
+			old.halt()
+		}
+	}
+	b, err := s.make(c, replaces)
+	next := &oneBridge{Bridge: b, cfg: c}
+	if err != nil {
+		next = old
+	}
+	if next != nil && s.running != nil {
+		s.begin(next)
+	}
+	return next, err
+}

@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"packetboat/config"
+	"packetboat/gateway/admin"
+)
+
+const twoBridges = `
+[[listener]]
+address = "127.0.0.1:0"
+[[bridge]]
+name = "one"
+servers = ["mqtt://127.0.0.1:1"]
+[[bridge.up]]
+filter = "a/#"
+[[bridge]]
+name = "two"
+servers = ["mqtt://127.0.0.1:1"]
+client_id = "g2"
+[[bridge.up]]
+filter = "b/#"
+`
+
+// reloadable is a gateway whose configuration is what file gives.
+func reloadable(t *testing.T, text string) (r *running, g *Gateway, file func(text string)) {
+	t.Helper()
+	r = &running{t: t, ended: make(chan error, 1), states: make(chan string, 100)}
+	next := text
+	g = New(parse(t, text), Options{
+		Log:    slog.New(newHandler("debug", "journal", r)),
+		Notify: func(s string) { r.states <- s },
+		Load: func() (*config.Config, error) {
+			return config.Parse("p.toml", []byte("[gateway]\nid = \"g\"\n"+next), config.Options{})
+		},
+	})
+	g.passed = func() sockets { return sockets{} }
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	t.Cleanup(r.cancel)
+	go func() { r.ended <- g.Run(ctx) }()
+	r.state("READY=1")
+	return r, g, func(text string) { next = text }
+}
+
+func names(g *Gateway) (list []string) {
+	for _, b := range g.bridges.all() {
+		list = append(list, b.Name())
+	}
+	return list
+}
+
+func TestReloadAddsChangesAndRemovesBridges(t *testing.T) {
+	text := sections(t, twoBridges)
+	r, g, file := reloadable(t, text)
+	reload := func(text string, want admin.Changes, bridges ...string) {
+		t.Helper()
+		file(text)
+		did, err := g.Reload(t.Context())
+		if err != nil || !reflect.DeepEqual(did, want) {
+			t.Errorf("%+v, %v", did, err)
+		}
+		if got := names(g); !reflect.DeepEqual(got, bridges) {
+			t.Errorf("bridges %q", got)
+		}
+		r.state("RELOADING=1\nMONOTONIC_USEC=")
+		r.state("READY=1")
+	}
+	reload(text, admin.Changes{}, "one", "two")
+	reload(strings.Replace(text, "a/#", "c/#", 1), admin.Changes{Changed: []string{"one"}}, "one", "two")
+	one, _, _ := strings.Cut(text, "[[bridge]]\nname = \"two\"")
+	reload(one, admin.Changes{Changed: []string{"one"}, Removed: []string{"two"}}, "one")
+	reload(text, admin.Changes{Added: []string{"two"}}, "one", "two")
+	reload(strings.Replace(text, "[[listener]]", "[broker]\nmax_sessions = 7\n[[listener]]", 1), admin.Changes{Restart: []string{"[broker]"}}, "one", "two")
+	r.cancel()
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := g.Reload(t.Context()); err != ErrNotRunning {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestAReloadThatCannotBeChangesNothing(t *testing.T) {
+	text := sections(t, twoBridges)
+	_, g, file := reloadable(t, text)
+	before := g.bridges.all()
+	for _, c := range []struct{ name, text, want string }{
+		{"a mistake", strings.Replace(text, "b/#", "b/#/c", 1), "bridge[1].up[0].filter"},
+		{"another gateway", strings.Replace(text, "data_dir", "require_mount = true\ndata_dir", 1), "restart the gateway"},
+	} {
+		file(c.text)
+		if _, err := g.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if !reflect.DeepEqual(g.bridges.all(), before) {
+			t.Errorf("%s: the bridges are others", c.name)
+		}
+	}
+}
