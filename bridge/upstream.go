@@ -62,8 +62,11 @@ import (
 //	any time later                   resumed, with Session Present 1: exactly once.
 //
 // Not covered: a server that subscribes clients by itself and sends QoS 2 in
-// the few milliseconds of the line before the last; and a data directory that
-// was restored from a backup, which only `bridge reset` can know about.
+// the few milliseconds of the line before the last; what is released in these
+// milliseconds, if the gateway dies in them after the server has lost the session
+// and it hands on with PUBREL (the next life sees Session Present 1 and cannot know
+// of the change); and a data directory that was restored from a backup, which only
+// `bridge reset` can know about.
 type upstream struct {
 	Server     string `json:"server"` // host:port; "*" when the servers share their sessions
 	ClientID   string `json:"client_id"`

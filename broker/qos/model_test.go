@@ -67,6 +67,8 @@ type path struct {
 	tears, damages     int    // of the crashes, see model_damage_test.go
 	burst              int    // damaged bytes
 	told               uint64 // messages of which recovery said that they were in damaged bytes
+	forgets            int    // of the cloud, see model_forget_test.go
+	late               *late  // nil: the cloud hands on with PUBLISH
 	trace              []string
 }
 
@@ -271,6 +273,9 @@ func (p *path) cloud() {
 	m := p.toCloud[0]
 	p.toCloud = p.toCloud[1:]
 	if m.typ == "PUBREL" {
+		if p.late != nil {
+			p.late.handOn(p, m.id)
+		}
 		delete(p.cloudIDs, m.id)
 		p.fromCloud = append(p.fromCloud, wire{typ: "PUBCOMP", id: m.id})
 		return
@@ -278,7 +283,11 @@ func (p *path) cloud() {
 	if !p.cloudIDs[m.id] {
 		p.logf("cloud takes %d", m.n)
 		p.cloudIDs[m.id] = true
-		p.arrived = append(p.arrived, m.n)
+		if p.late != nil {
+			p.late.held[m.id] = m.n
+		} else {
+			p.arrived = append(p.arrived, m.n)
+		}
 	} else {
 		p.logf("cloud: id %d again", m.id)
 	}
@@ -349,6 +358,8 @@ func (p *path) run() string {
 		switch r := p.rng.IntN(40); {
 		case r == 0 && p.crashes > 0:
 			p.crash()
+		case r == 3 && p.forgets > 0:
+			p.forget()
 		case r <= 2 && p.losses > 0:
 			p.lose()
 		default:
@@ -379,13 +390,17 @@ func (p *path) violation() string {
 			if !slices.Contains(pub.msgs, n) {
 				continue
 			}
+			if n > last {
+				last = n
+				continue
+			}
+			if p.late != nil && p.late.again(p) {
+				continue
+			}
 			if n == last {
 				return "DUPLICATE"
 			}
-			if n < last {
-				return "REORDER or DUPLICATE"
-			}
-			last = n
+			return "REORDER or DUPLICATE"
 		}
 	}
 	if p.damages > 0 {
