@@ -84,6 +84,7 @@ type bridgeState struct {
 	state   bridge.State
 	waiting uint64
 	oldest  time.Duration
+	dead    uint64 // dead letters
 }
 
 func (g *Gateway) snapshot() snapshot {
@@ -95,7 +96,7 @@ func (g *Gateway) snapshot() snapshot {
 		}
 	}
 	for _, b := range g.bridges.all() {
-		st := bridgeState{name: b.Name(), state: b.State()}
+		st := bridgeState{name: b.Name(), state: b.State(), dead: b.DeadLetters()}
 		if st.state.Phase == bridge.Stopped {
 			st.state.Phase = bridge.Connecting // it was told to, and has not begun yet
 		}
