@@ -43,6 +43,7 @@ type Options struct {
 // New on; the connection lives while Run runs.
 type Bridge struct {
 	cfg       config.Bridge
+	profile   *profile
 	servers   []server
 	rules     rules
 	stamp     stamp
@@ -58,11 +59,13 @@ type Bridge struct {
 	lanes [lanes]lane
 	probe probe
 
+	connected time.Time // when the last CONNECT was sent; Run's own
+
 	live  live
 	state stateBox
 	count counters
 	warn  struct {
-		expired, tooLarge, noRule, refused, unmatched, downLost, parked repeated
+		expired, tooLarge, unfit, noRule, refused, unmatched, downLost, parked repeated
 	}
 }
 
@@ -70,6 +73,12 @@ type Bridge struct {
 type server struct {
 	address string // host:port
 	session string // the name under which the upstream record knows it
+}
+
+// host is the name or address, without the port.
+func (s server) host() string {
+	host, _, _ := net.SplitHostPort(s.address)
+	return host
 }
 
 // New checks the section and attaches the bridge's queue to the broker: what
@@ -97,22 +106,34 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	b.live.b, b.live.way.rules = b, &b.rules
 	if opt.Replaces != nil {
-		b.attached, err = opt.Replaces.attached.Replace(b.rules.subscriptions(), &b.live)
+		b.attached, err = opt.Replaces.attached.Replace(b.subscriptions(), &b.live)
 	} else {
 		b.forgetUpstreamOfNewLanes()
-		b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
+		b.attached, err = opt.Broker.Attach(b.origin, lanes, b.subscriptions(), &b.live)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("attach the queue of bridge %s: %w", cfg.Name, err)
 	}
 	for i := range b.lanes {
 		c := b.attached.Lane(i)
+		b.lanes[i].index = i
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
 		c.SetPolicy(b.rules.whenFull(i))
 		c.SetOrphan(false)
 		c.SetDead(dead)
 	}
 	return b, nil
+}
+
+// subscriptions are the up rules as the broker routes by them, within what the
+// profile allows.
+func (b *Bridge) subscriptions() []broker.Subscription {
+	subs := b.rules.subscriptions()
+	for i := range subs {
+		subs[i].QoS = min(subs[i].QoS, b.profile.qos)
+		subs[i].Judge = b.profile.judgeOf(&b.rules.up[i], b.cfg.ClientID)
+	}
+	return subs
 }
 
 // deadName is the consumer of the messages that the cloud will not take.
@@ -144,6 +165,9 @@ func (b *Bridge) check() error {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, &ConfigError{key, fmt.Errorf(format, args...)})
 	}
+	b.profile = profileOf(b.cfg.Profile)
+	b.profile.settle(&b.cfg)
+	b.profile.check(&b.cfg, bad)
 	if len(b.cfg.Servers) == 0 {
 		bad("servers", "is missing: give at least one, such as mqtt://mqtt.example.com:1883")
 	}
@@ -170,6 +194,9 @@ func (b *Bridge) check() error {
 	var err error
 	if b.rules, err = compileRules(b.cfg.Up, b.cfg.Down); err != nil {
 		errs = append(errs, err)
+	}
+	for i := range b.rules.down {
+		b.rules.down[i].qos = min(b.rules.down[i].qos, b.profile.qos)
 	}
 	return errors.Join(errs...)
 }
@@ -269,8 +296,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 	var errs []error
 	for _, s := range b.order() {
-		if up, err = b.connect(ctx, s, false); errors.Is(err, errSessionMade) {
-			up, err = b.connect(ctx, s, true)
+		up, err = b.connect(ctx, s, false)
+		for errors.Is(err, errSessionMade) || errors.Is(err, errRenew) {
+			up, err = b.connect(ctx, s, errors.Is(err, errSessionMade))
 		}
 		if up > 0 || ctx.Err() != nil {
 			return up, err

@@ -23,7 +23,9 @@ type conn struct {
 	server        string // host:port
 	sessionServer string // as the upstream record names it
 	clean         bool   // CONNECT asked for a new session
-	made          bool   // the connection before has made one; MQTT 3.1.1 servers have ended it with that
+	user          string
+	password      string
+	made          bool // the connection before has made one; MQTT 3.1.1 servers have ended it with that
 	upstream      upstream
 	req           requests
 
@@ -50,7 +52,8 @@ type conn struct {
 	unstamped bool // publish's payload could not take the stamp
 	unacked   []unacked
 
-	noRule, expired, tooLarge given
+	pace                             pace
+	noRule, expired, tooLarge, unfit given
 
 	in             inbound
 	receiveMaximum uint16
@@ -61,6 +64,13 @@ type conn struct {
 // it was online, 0 when it never was. made: the one before has made a session.
 func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time.Duration, err error) {
 	b.state.set(Connecting, server.address, time.Time{}, nil)
+	if !b.spaceConnects(ctx) {
+		return 0, ctx.Err()
+	}
+	user, password, err := b.credentials(server.host())
+	if err != nil {
+		return 0, err
+	}
 	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
 	raw, err := b.dial(dialling, "tcp", server.address)
 	cancel()
@@ -69,6 +79,7 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 	}
 	c := b.newConn(ctx, server, raw)
 	c.made = made && c.version != packet.V5
+	c.user, c.password = user, password
 	defer b.live.detach(c)
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
@@ -83,8 +94,26 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 	defer func() {
 		c.link.fail(errLinkClosed)
 		<-pumping
+		c.pace.stop()
 	}()
 	return c.serve()
+}
+
+// spaceConnects waits until the cloud takes another CONNECT of ours; false when ctx
+// ends first.
+func (b *Bridge) spaceConnects(ctx context.Context) bool {
+	wait := b.profile.connects - time.Since(b.connected)
+	if b.profile.connects > 0 && wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+		}
+	}
+	b.connected = time.Now()
+	return true
 }
 
 func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn {
@@ -96,6 +125,7 @@ func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn
 		up:             router{rules: &b.rules},
 		receiveMaximum: uint16(b.cfg.Inflight),
 	}
+	c.pace = newPace(b.cfg.Rate, b.profile, c.link.kick)
 	c.upstream = b.loadUpstream()
 	c.clean = !c.upstream.fits(c.sessionServer, b.cfg.ClientID)
 	return c
@@ -118,13 +148,18 @@ func (c *conn) serve() (up time.Duration, err error) {
 	var jobs sync.WaitGroup // what goes on beside the watch
 	jobs.Go(func() { c.subscribe(working, client) })
 	jobs.Go(func() { c.tellGaps(working) })
-	c.watch(client.done())
+	renew := c.watch(client.done())
 	stop()
 	if c.ctx.Err() != nil {
 		c.finish(client.done())
+	} else if renew {
+		c.drain(client.done(), renewWait)
 	}
 	c.end(client)
 	jobs.Wait()
+	if renew && errors.Is(c.link.err(), errLinkClosed) {
+		return time.Since(since), errRenew
+	}
 	err = c.link.err()
 	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
 		if problem := client.problem(); problem != nil {
@@ -137,6 +172,9 @@ func (c *conn) serve() (up time.Duration, err error) {
 
 // errSessionMade ends a connection that made a new session, in peace.
 var errSessionMade = errors.New("a new session was made")
+
+// errRenew ends a connection whose token is about to expire, in peace.
+var errRenew = errors.New("the token is renewed")
 
 // end takes leave of the server, unless the link has ended already, and waits
 // for the client. The session stays.
@@ -202,21 +240,28 @@ func (c *conn) presence(text string) {
 var errAckTimeout = errors.New("the server acknowledges nothing")
 
 // watch stays until the connection ends or has to. It finds servers that have
-// stopped acknowledging, and tries parked messages again.
-func (c *conn) watch(done <-chan struct{}) {
+// stopped acknowledging, and tries parked messages again. renew: a token expires.
+func (c *conn) watch(done <-chan struct{}) (renew bool) {
 	b := c.b
 	limit := b.cfg.AckTimeout
 	timer := time.NewTimer(limit / 4)
 	defer timer.Stop()
-	var retry <-chan time.Time
+	var retry, expiring <-chan time.Time
+	if life := b.tokenEnds(); life > 0 {
+		token := time.NewTimer(life)
+		defer token.Stop()
+		expiring = token.C
+	}
 	for {
 		select {
 		case <-c.ctx.Done():
-			return
+			return false
 		case <-done:
-			return
+			return false
 		case <-c.link.closing:
-			return
+			return false
+		case <-expiring:
+			return true
 		case <-c.hasParked:
 			retry = time.After(retryParked)
 			continue
@@ -246,7 +291,7 @@ func (c *conn) watch(done <-chan struct{}) {
 			timer.Reset(min(limit-since, limit/8))
 		default:
 			c.link.fail(fmt.Errorf("%w, for %v", errAckTimeout, limit))
-			return
+			return false
 		}
 	}
 }
@@ -258,6 +303,12 @@ const finishWait = time.Second
 
 // finish ends the connection in peace: the session stays at the server.
 func (c *conn) finish(done <-chan struct{}) {
+	c.drain(done, finishWait)
+	c.presence(offline)
+}
+
+// drain sends nothing new and waits until nothing is in flight, for a while.
+func (c *conn) drain(done <-chan struct{}, most time.Duration) {
 	b := c.b
 	b.live.detach(c)
 	b.mu.Lock()
@@ -272,8 +323,7 @@ func (c *conn) finish(done <-chan struct{}) {
 		select {
 		case <-c.drained:
 		case <-done:
-		case <-time.After(finishWait):
+		case <-time.After(most):
 		}
 	}
-	c.presence(offline)
 }

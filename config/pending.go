@@ -51,9 +51,6 @@ var pendingTable = [...]pendingRow{
 
 	{"bridge[].servers[]", without(start{"mqtts:", "TLS", useMQTT}, start{"wss:", "TLS", useMQTT}, start{"ws:", "WebSocket", "use mqtt://"})},
 	{"bridge[].shared_sessions", off(`false`)},
-	{"bridge[].token_key_file", off(`""`)},
-	{"bridge[].profile", only(`"generic"`)},
-	{"bridge[].rate", off(`0`)},
 	{"bridge[].proxy", off(`""`)},
 	{"bridge[].source", off(`""`)},
 	{"bridge[].tls", rule{instead: useMQTT}},

@@ -32,7 +32,7 @@ func (k *checker) bridges() {
 		if k.text(path+".client_id", &b.ClientID, now) && (b.ClientID == "" || len(b.ClientID) > maxTopic) {
 			k.fail(path+".client_id", "must not be empty: the session at the cloud belongs to it")
 		}
-		b.Gateway = k.c.Gateway.ID
+		b.Gateway, b.Given = k.c.Gateway.ID, k.c.keysOf(path)
 		if field, ok := strings.CutPrefix(b.Stamp, "json:"); b.Stamp != "off" && b.Stamp != "properties" && (!ok || field == "") {
 			k.fail(path+".stamp", "%q is none of off, properties, json:FIELD (such as json:gateway_info)", b.Stamp)
 		}
