@@ -75,7 +75,7 @@ type Disk interface {
 type Commands interface {
 	Next(ctx context.Context) (store.Delivery, error)
 	Done(seq uint64)
-	GiveUp(seq uint64, why store.Reason) store.Receipt
+	GiveUp(seq uint64, why store.Reason, text string) store.Receipt
 }
 
 // KeyError says which key of an adapter's section is wrong, so that its place

@@ -152,7 +152,7 @@ func (f *fakeCommands) Done(seq uint64) {
 	f.done = append(f.done, seq)
 }
 
-func (f *fakeCommands) GiveUp(seq uint64, why store.Reason) store.Receipt {
+func (f *fakeCommands) GiveUp(seq uint64, why store.Reason, _ string) store.Receipt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.gaveUp[seq] = why

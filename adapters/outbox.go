@@ -242,7 +242,7 @@ func (o *outbox) expire(ctx context.Context) {
 func (o *outbox) giveUpLocked(cmd *command, why store.Reason, cause error) {
 	// Its record need not be waited for: a command that a crash brings back
 	// is given up again, for the same reason.
-	o.src.GiveUp(cmd.seq, why)
+	o.src.GiveUp(cmd.seq, why, "")
 	o.forgetLocked(cmd)
 	count, msg := &o.s.c.cmdFailed, "command given up"
 	if why == store.Expired {

@@ -139,8 +139,9 @@ func (c *conn) refusedLocked(ln *lane, id uint16, code byte) {
 		return
 	}
 	delete(ln.refused, seq)
-	ln.window.GiveUp(seq, store.Refused)
-	c.b.warn.refused.warn(c.b.log, 1, "the server refused messages for good; they are given up",
+	ln.window.GiveUp(seq, store.Refused, reason(code))
+	c.b.warn.refused.warn(c.b.log, 1, "the server refused messages for good; they are dead letters",
+		"queue", c.b.deadName(),
 		"reason", reason(code), "attempts", r.times, "packet_id", id, "remedy", messageRemedy(code))
 }
 

@@ -38,7 +38,7 @@ func sendingAllocatesNothing(t *testing.T, mode string) {
 		f    func()
 	}{
 		{"a message from the queue", func() {
-			if c.prepare(3, &d, time.Second) != 0 {
+			if why, _ := c.prepare(3, &d, time.Second); why != 0 {
 				t.Fatal("given up")
 			}
 			dst = c.encode(dst[:0], ln, &d)

@@ -56,6 +56,7 @@ type Bridge struct {
 
 	mu    sync.Mutex // the lanes, and the connection's send state
 	lanes [lanes]lane
+	probe probe
 
 	live  live
 	state stateBox
@@ -90,7 +91,10 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	var err error
+	dead, err := b.openDead()
+	if err != nil {
+		return nil, err
+	}
 	b.live.b, b.live.way.rules = b, &b.rules
 	if opt.Replaces != nil {
 		b.attached, err = opt.Replaces.attached.Replace(b.rules.subscriptions(), &b.live)
@@ -106,8 +110,26 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
 		c.SetPolicy(b.rules.whenFull(i))
 		c.SetOrphan(false)
+		c.SetDead(dead)
 	}
 	return b, nil
+}
+
+// deadName is the consumer of the messages that the cloud will not take.
+func (b *Bridge) deadName() string { return b.origin + "/dead" }
+
+// openDead opens it; nil when none are to be kept.
+func (b *Bridge) openDead() (*store.Consumer, error) {
+	if b.cfg.DeadLetterSize == 0 {
+		return nil, nil
+	}
+	dead, err := b.store.Consumer(b.deadName(), store.SessionIDs)
+	if err != nil {
+		return nil, fmt.Errorf("open the dead letters of bridge %s: %w", b.cfg.Name, err)
+	}
+	dead.SetLimit(0, uint64(b.cfg.DeadLetterSize))
+	dead.SetOrphan(false)
+	return dead, nil
 }
 
 // Check finds the mistakes in a section that New would report.
@@ -181,6 +203,14 @@ func (b *Bridge) Lag() [lanes]store.Lag {
 	return l
 }
 
+// DeadLetters is how many messages are kept that the cloud would not take.
+func (b *Bridge) DeadLetters() uint64 {
+	if c := b.store.Lookup(b.deadName()); c != nil {
+		return c.Lag().Messages
+	}
+	return 0
+}
+
 // Close detaches the bridge from the broker: nothing new is queued for it.
 // What is queued stays. Run must have returned.
 func (b *Bridge) Close() { b.attached.Close() }
@@ -198,6 +228,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 			return nil
 		}
 		wait.ended(up)
+		if up > 0 && b.isProbing() {
+			wait.last = 0 // the server is well, and few attempts are left to make
+		}
 		pause := wait.next()
 		next := time.Now().Add(pause)
 		phase := BackingOff

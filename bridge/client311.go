@@ -139,6 +139,7 @@ func (m *client311) packet(typ, flags byte, body []byte) error {
 		a.Codes = bytes.Clone(a.Codes)
 		m.answered(&a)
 	case packet.PINGRESP:
+		m.c.pong()
 	default:
 		return &packet.Error{Code: packet.ProtocolError, Reason: fmt.Sprintf("a packet of type %d from a server", typ)}
 	}

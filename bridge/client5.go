@@ -23,7 +23,7 @@ func newClient5(c *conn) *client5 {
 	m.paho = paho.NewClient(paho.ClientConfig{
 		Conn:          c.link,
 		Session:       c,
-		PingHandler:   pahoPinger{newPinger(c)},
+		PingHandler:   pahoPinger{newPinger(c), c},
 		PacketTimeout: c.b.cfg.ConnectTimeout,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
 			p := fromPaho(r.Packet.Packet()) // QoS 0

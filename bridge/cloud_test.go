@@ -33,8 +33,9 @@ type cloud struct {
 	// Behaviour; nil means well-behaved. Called with mu held.
 	onConnect func(*packet.Connect, *packet.Connack)
 	onPublish func(*packet.Publish) (code byte, answer bool)
-	mute      bool // no acknowledgement for anything
-	deaf      bool // no answer at all
+	mute      bool               // no acknowledgement for anything
+	deaf      bool               // no answer at all
+	hangUp    *packet.Disconnect // ends this connection; a code of 0 is left out
 }
 
 type cloudSession struct {
@@ -191,6 +192,12 @@ func (c *cloud) serve(conn net.Conn) {
 				err = io.EOF // taken over: what still comes on it counts no more
 			default:
 				out, err = c.packet(s, typ, flags, body, out)
+			}
+			if d := c.hangUp; d != nil {
+				c.hangUp, err = nil, io.EOF
+				if d.Code != 0 {
+					_, _ = conn.Write(packet.AppendDisconnect(out, s.version, d))
+				}
 			}
 			c.cond.Broadcast()
 			quiet := c.deaf

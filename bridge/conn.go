@@ -34,6 +34,7 @@ type conn struct {
 	released map[uint16]struct{} // PUBREL went out again and has no PUBCOMP yet
 	progress time.Time           // last sign that the cloud finishes what it gets
 	drained  chan struct{}
+	proven   bool   // the server has answered PINGREQ
 	telling  bool   // of a gap, by the message tellSeq of its lane
 	tellSeq  uint64 // ...
 
@@ -42,6 +43,7 @@ type conn struct {
 
 	// The pump's own.
 	up        router
+	probing   int // the lane whose messages go one by one, -1 for none
 	next      store.Delivery
 	publish   packet.Publish
 	stamper   stamper
@@ -129,6 +131,7 @@ func (c *conn) serve() (up time.Duration, err error) {
 			err = fmt.Errorf("read from the server: %w", problem)
 		}
 	}
+	c.blame(err)
 	return time.Since(since), err
 }
 
@@ -173,7 +176,11 @@ func (c *conn) open() {
 	b.mu.Lock()
 	c.inspect()
 	c.sending, c.progress = true, time.Now()
+	probing := b.probeLocked() >= 0
 	b.mu.Unlock()
+	if probing {
+		c.link.append(func(dst []byte) []byte { return packet.AppendPing(dst, packet.PINGREQ) })
+	}
 	b.live.attach(c)
 	c.link.kick()
 	b.state.set(Online, c.server, time.Time{}, nil)

@@ -57,9 +57,9 @@ type gapTopic struct {
 }
 
 // concerned reports whether the loss of a consumer's messages is one of this
-// bridge.
+// bridge. That of a dead letter is none: it was told when it became one.
 func (b *Bridge) concerned(consumer string) bool {
-	return consumer == "" || strings.HasPrefix(consumer, b.origin+"/")
+	return consumer == "" || strings.HasPrefix(consumer, b.origin+"/") && consumer != b.deadName()
 }
 
 // gapMessage makes the message that tells of a gap.
@@ -148,10 +148,10 @@ func (c *conn) toldLocked() {
 }
 
 // prepareGap makes the PUBLISH of a message that tells of a gap.
-func (c *conn) prepareGap(d *store.Delivery) store.Reason {
+func (c *conn) prepareGap(d *store.Delivery) (why store.Reason, text string) {
 	if c.b.cfg.Gaps == "" { // it was configured when this was stored
 		c.noRule.note(d.Topic)
-		return store.Refused
+		return store.NoRule, "bridge.gaps is empty"
 	}
 	c.publish = packet.Publish{Topic: c.b.cfg.Gaps, Payload: d.Payload, Props: d.Props, QoS: min(d.QoS, c.limits.qos)}
 	c.unstamped = false

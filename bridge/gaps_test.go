@@ -38,7 +38,7 @@ func withGaps(c *config.Bridge) {
 func (r *rig) lose(seqs ...uint64) {
 	r.t.Helper()
 	for _, seq := range seqs {
-		r.bridge.lanes[1].consumer.GiveUp(seq, store.Dropped)
+		r.bridge.lanes[1].consumer.GiveUp(seq, store.Dropped, "")
 	}
 	r.publish(store.Message{Topic: "later", QoS: 1}) // and durable
 }
@@ -150,7 +150,7 @@ func TestTellingEndsWhenTheCloudRefusesIt(t *testing.T) {
 		r.start()
 		r.publishMany("t", 0, 20, 1)
 		for seq := uint64(0); seq < 10; seq += 2 {
-			r.bridge.lanes[r.cfg.Up[0].Priority].consumer.GiveUp(seq, store.Dropped)
+			r.bridge.lanes[r.cfg.Up[0].Priority].consumer.GiveUp(seq, store.Dropped, "")
 		}
 		r.run()
 		for n := 1; n <= 5; n++ {

@@ -49,6 +49,9 @@ func (l *live) Deliver(m *store.Message, sub int, _ byte) bool {
 	if c == nil || c.link.isClosed() || c.link.buffered() > liveBound {
 		return false
 	}
+	if l.b.probe.alone.Load() {
+		return false
+	}
 	if l.b.lanes[l.b.rules.up[sub].lane].consumer.QueuedQoS0() {
 		return false
 	}

@@ -21,7 +21,10 @@ type pinger struct {
 func newPinger(c *conn) pinger { return pinger{c.link, c.b.cfg.AckTimeout} }
 
 // pahoPinger is a paho.Pinger; paho's own knows only the packets that paho sends.
-type pahoPinger struct{ pinger }
+type pahoPinger struct {
+	pinger
+	conn *conn
+}
 
 // Run is run.
 func (p pahoPinger) Run(ctx context.Context, _ net.Conn, keepAlive uint16) error {
@@ -30,7 +33,7 @@ func (p pahoPinger) Run(ctx context.Context, _ net.Conn, keepAlive uint16) error
 
 func (p pahoPinger) PacketSent()               {}
 func (p pahoPinger) PacketReceived()           {}
-func (p pahoPinger) PingResp()                 {}
+func (p pahoPinger) PingResp()                 { p.conn.pong() }
 func (p pahoPinger) SetDebug(_ paholog.Logger) {}
 
 var errNoPong = errors.New("the server does not answer PINGREQ")

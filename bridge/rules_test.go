@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestUpRules(t *testing.T) {
 		{Filter: "a/+/b/#", QoS: 2, KeepRetain: true},
 	}
 	for i := range want {
-		if subs[i] != want[i] {
+		if !reflect.DeepEqual(subs[i], want[i]) {
 			t.Errorf("subscription %d is %+v, want %+v", i, subs[i], want[i])
 		}
 	}

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"time"
 
 	"packetboat/broker/packet"
@@ -62,11 +63,13 @@ func (c *conn) fill(dst []byte) []byte {
 	}
 	defer c.tellGivenUp()
 	before := c.inFlightLocked()
+	c.probing = c.b.probeLocked()
 	for i := len(b.lanes) - 1; i >= 0 && len(dst) < batch; i-- {
 		dst = c.fillFrom(dst, i)
 	}
 	dst = c.answer(dst)
 	now := c.inFlightLocked()
+	b.probe.alone.Store(c.probing >= 0 && now > 0)
 	if before == 0 && now > 0 {
 		c.progress = time.Now()
 	}
@@ -107,6 +110,12 @@ func (c *conn) wakeAfter(r store.Receipt, armed *store.Receipt) {
 // window is kept for the highest lane that the rules use, so that a backlog
 // below it never fills the window that a live message of it needs.
 func (c *conn) room(lane int) int {
+	if c.probing >= 0 {
+		if lane != c.probing || !c.proven {
+			return 0
+		}
+		return 1 - c.inFlightLocked()
+	}
 	most := c.limits.inFlight
 	if lane < c.b.rules.topLane() {
 		most -= most / 8
@@ -155,21 +164,21 @@ func (c *conn) fillFrom(dst []byte, index int) []byte {
 // that follows is handed out before that is durable.
 func (c *conn) inspect() {
 	for i := range c.b.lanes {
-		c.b.lanes[i].consumer.Inspect(func(d *store.Delivery, age time.Duration) store.Reason { return c.prepare(i, d, age) })
+		c.b.lanes[i].consumer.Inspect(func(d *store.Delivery, age time.Duration) (store.Reason, string) { return c.prepare(i, d, age) })
 	}
 }
 
 // prepare makes the PUBLISH of a delivery by the rules and the server's limits
 // of now, or says why it has to be given up. It runs within TryNext, for the
 // delivery of that lane that TryNext returns last of all.
-func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Reason {
+func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) (why store.Reason, text string) {
 	if d.Topic == gapsTopic {
 		return c.prepareGap(d)
 	}
 	to := c.up.route(d.Topic)
 	if to.rule == nil || to.topic == "" {
 		c.noRule.note(d.Topic)
-		return store.Refused
+		return store.NoRule, "none of the rules that there are now makes a topic of it"
 	}
 	p := &c.publish
 	*p = packet.Publish{
@@ -189,7 +198,7 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Rea
 			p.Expiry = 1
 		default:
 			c.expired.note(d.Topic)
-			return store.Expired
+			return store.Expired, ""
 		}
 	}
 	c.unstamped = !c.stamper.apply(&c.b.stamp, lane, d, p)
@@ -197,15 +206,15 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) store.Rea
 }
 
 // fits gives the prepared PUBLISH up when it is larger than the server takes.
-func (c *conn) fits(d *store.Delivery) store.Reason {
+func (c *conn) fits(d *store.Delivery) (why store.Reason, text string) {
 	if p := &c.publish; c.limits.packet > 0 {
 		p.ID = maxInFlight // any: as long as the right one
-		if packet.PublishSize(c.version, p) > c.limits.packet {
+		if n := packet.PublishSize(c.version, p); n > c.limits.packet {
 			c.tooLarge.note(d.Topic)
-			return store.TooLarge
+			return store.TooLarge, fmt.Sprintf("%d bytes, the server takes %d", n, c.limits.packet)
 		}
 	}
-	return 0
+	return 0, ""
 }
 
 // lifetime is the message's expiry interval, or the rule's limit if that is
@@ -284,8 +293,8 @@ func (c *conn) tellGivenUp() {
 		msg   string
 	}{
 		{&c.expired, &c.b.warn.expired, "messages given up: older than their rule's max_age"},
-		{&c.tooLarge, &c.b.warn.tooLarge, "messages given up: larger than the server takes"},
-		{&c.noRule, &c.b.warn.noRule, "messages given up: no rule takes them any more"},
+		{&c.tooLarge, &c.b.warn.tooLarge, "dead letters: larger than the server takes"},
+		{&c.noRule, &c.b.warn.noRule, "dead letters: no rule takes them any more"},
 	} {
 		if x.given.n > 0 {
 			x.log.warn(c.b.log, x.given.n, x.msg, "topic", x.given.topic)

@@ -381,7 +381,7 @@ func TestPresentRulesDecideTopicRetainAndAge(t *testing.T) {
 	if !slices.Equal(got[:3], want) {
 		t.Errorf("got %q", got)
 	}
-	if l := r.bridge.Lag()[0]; l.Lost[store.Refused] != 1 {
+	if l := r.bridge.Lag()[0]; l.Lost[store.NoRule] != 1 {
 		t.Errorf("ledger %+v, want one that no rule takes", l)
 	}
 	if !strings.Contains(r.log.String(), "no rule takes them any more") {

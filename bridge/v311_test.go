@@ -48,6 +48,7 @@ func TestOverMQTT311(t *testing.T) {
 		TestQoS1IsRepeatedOnlyWithinTheWindow,
 		TestRepeatsAfterACutHaveDupAndTheSameIdentifier,
 		TestHigherLanesGoFirst,
+		TestAMessageOnWhichTheServerDisconnectsBlocksNothing,
 		TestABacklogLeavesRoomForTheHighestLane,
 		TestQoS0GoesDirectlyWhileOnline,
 	} {

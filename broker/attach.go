@@ -18,6 +18,20 @@ type Subscription struct {
 	Fixed      bool // always exactly QoS
 	KeepRetain bool // messages keep their RETAIN flag
 	NoRetained bool // retained messages are not sent when the rule is new
+
+	// Judge, if not nil, says why a message that the rule takes is never to be
+	// delivered, 0 if it is: it becomes a dead letter at once. It is called by the
+	// publishers' goroutines, several at once, and keeps nothing of m.
+	Judge func(m *Message, qos byte) (why store.Reason, text string)
+}
+
+// target is how the lane of the rule gets m.
+func (s *Subscription) target(lane *store.Consumer, m *Message, qos byte) store.Target {
+	t := store.Target{Consumer: lane, QoS: qos, KeepRetain: m.Retain && s.KeepRetain}
+	if s.Judge != nil {
+		t.Refused, t.Why = s.Judge(m, qos)
+	}
+	return t
 }
 
 // grant is the QoS at which a message published at qos goes on.
@@ -188,13 +202,13 @@ func (a *Attachment) sendRetained() error {
 	for rule, messages := range found {
 		s := &a.subs[rule]
 		for _, m := range messages {
-			out := *m
-			out.Retain, out.Origin, out.PacketID = false, "", 0
 			qos := s.grant(m.QoS)
 			if qos == 0 && b.opt.QueueQoS0 == QueueForNone {
 				continue
 			}
-			to := []store.Target{{Consumer: a.lanes[s.Lane], QoS: qos, KeepRetain: s.KeepRetain}}
+			to := []store.Target{s.target(a.lanes[s.Lane], m, qos)}
+			out := *m
+			out.Retain, out.Origin, out.PacketID = false, "", 0
 			if _, err := b.store.Publish(&out, to); err != nil {
 				// Not remembered as served, so the next start tries again.
 				return fmt.Errorf("attach %s: queue retained messages of %q: %w", a.name, s.Filter, err)

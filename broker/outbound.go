@@ -255,15 +255,15 @@ func (c *conn) sendDurable(d *store.Delivery) {
 
 // tooLarge is asked before a delivery counts as sent: what the client never saw
 // of a QoS 2 message must not end with a PUBREL either [MQTT-3.1.2-25].
-func (c *conn) tooLarge(d *store.Delivery, _ time.Duration) store.Reason {
+func (c *conn) tooLarge(d *store.Delivery, _ time.Duration) (why store.Reason, text string) {
 	size := packet.Publish{
 		QoS: d.QoS, Topic: d.Topic, Payload: d.Payload, Props: d.Props, HasExpiry: d.HasExpiry, SubscriptionIDs: d.SubscriptionIDs,
 	}
 	if packet.PublishSize(packet.V5, &size) <= c.maxPacket {
-		return 0
+		return 0, ""
 	}
 	c.b.stats.tooLarge.Add(1)
-	return store.TooLarge
+	return store.TooLarge, ""
 }
 
 // remaining is what is left of an expiry interval, in seconds; ok is false

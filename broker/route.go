@@ -245,7 +245,7 @@ func (r *router) sort() {
 				r.offered = append(r.offered, i)
 				continue
 			}
-			r.targets = append(r.targets, store.Target{Consumer: x.att.lanes[rule.Lane], QoS: qos, KeepRetain: m.Retain && rule.KeepRetain})
+			r.targets = append(r.targets, rule.target(x.att.lanes[rule.Lane], m, qos))
 			continue
 		}
 		s := x.s
@@ -303,11 +303,12 @@ func (r *router) deliver() {
 		x := &r.matches[i]
 		rule := &x.att.subs[x.rule]
 		lane := x.att.lanes[rule.Lane]
-		if x.att.live != nil && !lane.QueuedQoS0() && x.att.live.Deliver(m, x.rule, 0) {
+		t := rule.target(lane, m, 0)
+		if t.Refused == 0 && x.att.live != nil && !lane.QueuedQoS0() && x.att.live.Deliver(m, x.rule, 0) {
 			continue
 		}
-		if policy != QueueForNone {
-			r.queued = append(r.queued, store.Target{Consumer: lane, KeepRetain: m.Retain && rule.KeepRetain})
+		if policy != QueueForNone || t.Refused != 0 {
+			r.queued = append(r.queued, t)
 		}
 	}
 	if len(r.queued) > 0 {

@@ -36,7 +36,9 @@ type Bridge struct {
 	// Rate is in messages a second for the backlog; 0 is no limit.
 	Rate int `toml:"rate" default:"0" min:"0"`
 	// Retries of a message that the cloud refuses for now; then dead letter.
-	Retries        int     `toml:"retries" default:"5" min:"0"`
+	Retries int `toml:"retries" default:"5" min:"0"`
+	// DeadLetterSize bounds what is kept of the messages that the cloud will not
+	// take; 0 keeps none.
 	DeadLetterSize Size    `toml:"dead_letter_size" default:"16MiB"`
 	Backoff        Backoff `toml:"backoff"`
 	Proxy          string  `toml:"proxy"`

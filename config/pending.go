@@ -54,7 +54,6 @@ var pendingTable = [...]pendingRow{
 	{"bridge[].token_key_file", off(`""`)},
 	{"bridge[].profile", only(`"generic"`)},
 	{"bridge[].rate", off(`0`)},
-	{"bridge[].dead_letter_size", off(`"16MiB"`)},
 	{"bridge[].proxy", off(`""`)},
 	{"bridge[].source", off(`""`)},
 	{"bridge[].tls", rule{instead: useMQTT}},

@@ -51,7 +51,7 @@ func (g *Gateway) Status() *admin.Status {
 	}
 	st.Disk.Dir, st.Disk.MaxSize = g.cfg.Gateway.DataDir, int64(g.cfg.Queue.MaxSize)
 	for _, b := range now.bridges {
-		x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Waiting: b.waiting, Oldest: b.oldest.Seconds()}
+		x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Waiting: b.waiting, Oldest: b.oldest.Seconds(), DeadLetters: b.dead}
 		if b.state.Phase != bridge.Online && b.state.Err != nil {
 			x.Error = b.state.Err.Error()
 		}
@@ -82,6 +82,10 @@ func (s snapshot) problems() []admin.Problem {
 		add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "packetboat queue ls shows what waits; it goes on when there is room")
 	}
 	for _, b := range s.bridges {
+		if b.dead > 0 {
+			add(fmt.Sprintf("%d messages for bridge %s are dead letters: the cloud would not take them", b.dead, b.name),
+				fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, purge ends them", b.name))
+		}
 		if b.state.Phase == bridge.Online || b.state.Phase == bridge.Connecting && b.state.Err == nil {
 			continue
 		}

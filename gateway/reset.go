@@ -57,7 +57,7 @@ func (g *Gateway) Bridges() *admin.Bridges {
 func detailsOf(b *bridge.Bridge) admin.BridgeDetails {
 	st, n := b.State(), b.Stats()
 	d := admin.BridgeDetails{
-		Name: b.Name(), State: phaseOf(st).String(), Since: st.Since, Server: st.Server, ErrorAt: st.ErrAt, NextAttempt: st.Until, InFlight: n.InFlight,
+		Name: b.Name(), State: phaseOf(st).String(), Since: st.Since, Server: st.Server, ErrorAt: st.ErrAt, NextAttempt: st.Until, InFlight: n.InFlight, DeadLetters: b.DeadLetters(),
 		Counters: admin.Counters{
 			Sent: n.Sent, Resent: n.Resent, Acked: n.Acked, Unstamped: n.Unstamped, Received: n.Received, Unmatched: n.Unmatched,
 			Connects: n.Connects, Reconnects: n.Reconnects, SessionsLost: n.SessionsLost, BytesOut: n.BytesOut, BytesIn: n.BytesIn,

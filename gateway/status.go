@@ -83,6 +83,7 @@ type bridgeState struct {
 	state   bridge.State
 	waiting uint64
 	oldest  time.Duration
+	dead    uint64 // dead letters
 }
 
 func (g *Gateway) snapshot() snapshot {
@@ -94,7 +95,7 @@ func (g *Gateway) snapshot() snapshot {
 		}
 	}
 	for _, b := range g.bridges.all() {
-		st := bridgeState{name: b.Name(), state: b.State()}
+		st := bridgeState{name: b.Name(), state: b.State(), dead: b.DeadLetters()}
 		st.state.Phase = phaseOf(st.state)
 		for _, l := range b.Lag() {
 			st.waiting += l.Messages

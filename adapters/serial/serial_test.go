@@ -60,9 +60,9 @@ func (c commands) Next(ctx context.Context) (store.Delivery, error) {
 		return store.Delivery{}, ctx.Err()
 	}
 }
-func (c commands) Done(seq uint64)                                  { c.done <- seq }
-func (c commands) GiveUp(uint64, store.Reason) store.Receipt        { return store.Receipt{} }
-func (c commands) attach(string) (adapters.Commands, func(), error) { return c, func() {}, nil }
+func (c commands) Done(seq uint64)                                   { c.done <- seq }
+func (c commands) GiveUp(uint64, store.Reason, string) store.Receipt { return store.Receipt{} }
+func (c commands) attach(string) (adapters.Commands, func(), error)  { return c, func() {}, nil }
 
 func tmpl(t *testing.T, s string) config.Template {
 	t.Helper()

@@ -53,8 +53,10 @@ func (c commands) Next(ctx context.Context) (store.Delivery, error) {
 		return store.Delivery{}, ctx.Err()
 	}
 }
-func (c commands) Done(seq uint64)                                   { c.done <- seq }
-func (c commands) GiveUp(seq uint64, why store.Reason) store.Receipt { return store.Receipt{} }
+func (c commands) Done(seq uint64) { c.done <- seq }
+func (c commands) GiveUp(seq uint64, why store.Reason, _ string) store.Receipt {
+	return store.Receipt{}
+}
 
 func tmpl(t *testing.T, s string) config.Template {
 	t.Helper()

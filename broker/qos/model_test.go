@@ -251,7 +251,7 @@ func (p *path) send() {
 	if p.giveUps && n == 0 && p.rng.IntN(3) == 0 {
 		p.logf("gives 0 up before it is sent")
 		p.gaveUp[0] = true
-		p.w.GiveUp(d.Seq, store.Purged)
+		p.w.GiveUp(d.Seq, store.Purged, "")
 		return
 	}
 	p.logf("bridge -> PUBLISH id %d seq %d message %d", d.ID, d.Seq, n)
@@ -259,7 +259,7 @@ func (p *path) send() {
 	if p.giveUps && n == 0 && p.rng.IntN(2) == 0 {
 		p.logf("gives 0 up after it was sent")
 		p.gaveUp[0] = true
-		p.w.GiveUp(d.Seq, store.Purged)
+		p.w.GiveUp(d.Seq, store.Purged, "")
 	}
 }
 

@@ -135,9 +135,9 @@ func (w *Window) Pubcomp(id uint16) bool {
 
 // GiveUp ends a delivery that will not be made; see [store.Consumer.GiveUp].
 // When it becomes an abandoned one, TryNext hands it out as released.
-func (w *Window) GiveUp(seq uint64, why store.Reason) store.Receipt {
+func (w *Window) GiveUp(seq uint64, why store.Reason, text string) store.Receipt {
 	w.uncount(seq)
-	return w.c.GiveUp(seq, why)
+	return w.c.GiveUp(seq, why, text)
 }
 
 // Resume starts again on a new connection to a peer that remembers the session

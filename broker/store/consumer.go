@@ -91,17 +91,18 @@ type Consumer struct {
 	lastSeg   wal.Pos // segment of the newest span
 	segSpans  int     // spans in it
 	ready     func()
-	inspect   func(*Delivery, time.Duration) Reason
+	inspect   func(*Delivery, time.Duration) (Reason, string)
 	wait      chan struct{} // one slot: Next
 	wakeAt    wal.Pos       // notify when this is durable; 0 = nothing to notify
 
 	// bounds
 	policy                Policy
 	orphan                bool
-	maxMessages, maxBytes uint64 // 0 = no bound
-	overLimit             uint64 // seqs below were dropped or are in flight
-	pending               Gap    // its marker is staged with the frame
-	tells                 uint64 // 1 + seq of the newest message that tells of a gap
+	dead                  *Consumer // gets what the peer will not take; nil for none
+	maxMessages, maxBytes uint64    // 0 = no bound
+	overLimit             uint64    // seqs below were dropped or are in flight
+	pending               Gap       // its marker is staged with the frame
+	tells                 uint64    // 1 + seq of the newest message that tells of a gap
 	lastSent              sentMessage
 	sent                  *[windowSize]sentMessage // what was handed out, for who may give it up later
 

@@ -70,10 +70,11 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 		if errors.Is(err, io.EOF) || err != nil && c.tryAgainLocked(err) {
 			return false
 		}
-		if why := c.verdictLocked(found, d, seq); why != 0 {
+		if why, text := c.verdictLocked(found, d, seq); why != 0 {
 			gone := sentMessage{seq: seq, at: c.receivedLocked(seq)}
 			if found {
 				gone.topic, gone.at = d.Topic, d.Received
+				c.keepDeadLocked(d, why, text)
 			}
 			c.giveUpLocked(gone, why, !found || d.QoS == 2)
 			continue // the next ones may go the same way: one commit for all
@@ -95,14 +96,14 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 }
 
 // verdictLocked decides whether a message that was read is given up, and why.
-func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) Reason {
+func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) (why Reason, text string) {
 	if !found {
-		return Damaged
+		return Damaged, ""
 	}
 	age := c.s.clocks.age(d.Received)
 	maybeSent := d.QoS == 2 && seq < c.sentHigh // then it is delivered all the same [MQTT-4.3.3-7]
 	if d.HasExpiry && !maybeSent && age >= time.Duration(d.Expiry)*time.Second {
-		return Expired
+		return Expired, ""
 	}
 	if c.inspect != nil {
 		d.Seq = seq
@@ -110,15 +111,15 @@ func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) Reason {
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		return c.inspect(d, age)
 	}
-	return 0
+	return 0, ""
 }
 
 // Inspect sets a function that TryNext asks about each message before handing
-// it out: a Reason gives the message up, 0 delivers it. age is that of the
-// message. A chain of messages that are given up costs one commit, where GiveUp
+// it out: a Reason gives the message up, 0 delivers it, and text says why in words, for
+// a dead letter. age is that of the message. A chain of messages that are given up costs one commit, where GiveUp
 // after each delivery would cost one each. It is called with the store's lock
 // held and must not call the store. An expiry interval is observed without it.
-func (c *Consumer) Inspect(f func(d *Delivery, age time.Duration) Reason) {
+func (c *Consumer) Inspect(f func(d *Delivery, age time.Duration) (why Reason, text string)) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.inspect = f
@@ -193,20 +194,25 @@ func (s *Store) without(rule string) bool { return s.opt.WithoutRule == rule }
 // readLocked finds the record of seq and fills d. It returns io.EOF when the
 // record is not durable yet, and false when the log does not have it.
 func (c *Consumer) readLocked(seq uint64, d *Delivery) (bool, error) {
+	return c.findLocked(&c.rd, seq, d)
+}
+
+// findLocked is readLocked with a reader of the caller's.
+func (c *Consumer) findLocked(r *reader, seq uint64, d *Delivery) (bool, error) {
 	if c.ring != nil {
 		if e := c.ring[seq%ringSize]; e.seq == seq && e.pos != 0 {
 			if e.pos >= c.s.wal.Durable() && !c.s.without("read_only_durable") {
 				c.s.wakeLocked(c, e.pos)
 				return false, io.EOF
 			}
-			if rec, ok := c.s.wal.Record(e.pos, c.rd.rec); ok {
-				c.rd.rec = rec
-				c.rd.next = 0
-				return c.fillLocked(&c.rd, d, rec, e.pos, seq), nil
+			if rec, ok := c.s.wal.Record(e.pos, r.rec); ok {
+				r.rec = rec
+				r.next = 0
+				return c.fillLocked(r, d, rec, e.pos, seq), nil
 			}
 		}
 	}
-	return c.scanLocked(&c.rd, seq, d)
+	return c.scanLocked(r, seq, d)
 }
 
 // scanLocked reads frames from the span of seq on until r finds the record.

@@ -163,7 +163,7 @@ func (s *Store) makeRoomLocked(m *Message, to []Target) (left []Target, err erro
 		}
 	}
 	for _, t := range out {
-		t.Consumer.dropNewestLocked(size, m.Topic)
+		t.Consumer.dropNewestLocked(size, m.Topic, Dropped)
 	}
 	return left, nil
 }

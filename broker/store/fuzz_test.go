@@ -96,7 +96,7 @@ func FuzzRecords(f *testing.F) {
 				case 1:
 					c.Release(d.Seq)
 				case 2:
-					c.GiveUp(d.Seq, Refused)
+					c.GiveUp(d.Seq, Refused, "")
 				}
 				c.Seq(d.ID)
 			}

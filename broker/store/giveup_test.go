@@ -58,15 +58,15 @@ func TestInspectDecides(t *testing.T) {
 	b.commit()
 	c := b.consumer("c")
 	var ages []time.Duration
-	inspect := func(d *Delivery, age time.Duration) Reason {
+	inspect := func(d *Delivery, age time.Duration) (Reason, string) {
 		ages = append(ages, age)
 		switch string(d.Payload) {
 		case "1":
-			return Refused
+			return Refused, "by a test"
 		case "2", "3":
-			return TooLarge
+			return TooLarge, ""
 		}
-		return 0
+		return 0, ""
 	}
 	c.Inspect(inspect)
 	b.clock.pass(time.Second)
@@ -109,7 +109,7 @@ func TestWhatMayHaveBeenSentIsEndedAsTheProtocolWants(t *testing.T) {
 	if what(&d) != "sent at 2" || !d.Dup || d.ID != first.ID {
 		t.Fatalf("expired after it was sent: %+v, want it again [MQTT-4.3.3-7]", d)
 	}
-	if r := c.GiveUp(d.Seq, Refused); r.IsZero() || b.s.IsDurable(r) {
+	if r := c.GiveUp(d.Seq, Refused, ""); r.IsZero() || b.s.IsDurable(r) {
 		t.Fatalf("given up with receipt %v", r)
 	}
 	var none Delivery
@@ -139,11 +139,11 @@ func TestAReleasedMessageIsNotGivenUp(t *testing.T) {
 	d := b.next("c")
 	c := b.consumer("c")
 	c.Release(d.Seq)
-	if r := c.GiveUp(d.Seq, Refused); !r.IsZero() || len(b.s.Gaps()) > 0 {
+	if r := c.GiveUp(d.Seq, Refused, ""); !r.IsZero() || len(b.s.Gaps()) > 0 {
 		t.Fatalf("the peer has it, and it is called lost: %+v", b.s.Gaps())
 	}
 	for _, seq := range []uint64{1, 2000, 1 << 63} {
-		if r := c.GiveUp(seq, Refused); !r.IsZero() {
+		if r := c.GiveUp(seq, Refused, ""); !r.IsZero() {
 			t.Fatalf("seq %d, which there is not, is given up", seq)
 		}
 		c.Done(seq)
@@ -173,7 +173,7 @@ func TestRestartForAPeerThatForgot(t *testing.T) {
 	}
 	c.Release(1)
 	c.Release(2)
-	c.GiveUp(3, Purged) // abandoned
+	c.GiveUp(3, Purged, "") // abandoned
 	b.commit()
 	r := c.Restart()
 	if b.s.IsDurable(r) {

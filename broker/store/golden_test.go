@@ -64,7 +64,7 @@ func writeGolden(t *testing.T) {
 			lane.Release(d.Seq)
 		}
 		if lane.TryNext(&d) {
-			lane.GiveUp(d.Seq, Refused)
+			lane.GiveUp(d.Seq, Refused, "")
 		}
 		if half == 0 {
 			if err := s.Snapshot(ctx); err != nil {

@@ -87,7 +87,7 @@ func TestAGapOfAConsumerWithoutANameGetsIt(t *testing.T) {
 	b.publish("gone", 1, "c") // has the second record of the name
 	b.commit()
 	b.next("c")
-	b.consumer("c").GiveUp(1, Refused)
+	b.consumer("c").GiveUp(1, Refused, "")
 	b.commit()
 	for range 40 {
 		b.publish(strings.Repeat("x", 1000), 1, "other")

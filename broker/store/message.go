@@ -45,6 +45,12 @@ type Target struct {
 	QoS             byte // granted: min(published, subscribed)
 	KeepRetain      bool // send RETAIN 1 to this consumer
 	SubscriptionIDs []uint32
+
+	// Refused, if not 0, says why the message is not stored for the consumer: its
+	// peer would not take it. That is counted and told, and the message is kept as
+	// a dead letter with Why as the reason in words.
+	Refused Reason
+	Why     string
 }
 
 // Delivery is a message for one consumer.

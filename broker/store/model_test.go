@@ -405,7 +405,7 @@ func (m *model) giveUp(name string, c *Consumer) {
 	if x == nil || d.Released {
 		return
 	}
-	x.finished, x.gaveUp = true, c.GiveUp(d.Seq, Expired)
+	x.finished, x.gaveUp = true, c.GiveUp(d.Seq, Expired, "")
 	m.logf("%s: give up %d", name, x.n)
 	m.checkLag(c)
 }

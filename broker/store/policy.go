@@ -84,9 +84,9 @@ func (s *Store) admitLocked(to []Target, size uint64, full bool) (left, out []Ta
 
 // dropNewestLocked counts a message that was not stored for c: it has a seq and
 // a gap marker, so that the ledger balances.
-func (c *Consumer) dropNewestLocked(size uint64, topic string) {
+func (c *Consumer) dropNewestLocked(size uint64, topic string, why Reason) {
 	at := c.s.clocks.now()
-	c.dropLaterLocked(Gap{Consumer: c.name, Reason: Dropped, Count: 1, Bytes: size, From: at, To: at, FirstSeq: c.next, LastSeq: c.next,
+	c.dropLaterLocked(Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: size, From: at, To: at, FirstSeq: c.next, LastSeq: c.next,
 		Topics: oneTopic(strings.Clone(topic))})
 }
 
@@ -99,7 +99,7 @@ func (c *Consumer) dropLaterLocked(g Gap) {
 	if g.Count == 0 {
 		return
 	}
-	if p := &c.pending; p.Count > 0 && p.LastSeq+1 == g.FirstSeq {
+	if p := &c.pending; p.Count > 0 && p.LastSeq+1 == g.FirstSeq && p.Reason == g.Reason {
 		p.LastSeq, p.To = g.LastSeq, g.To
 		p.Count += g.Count
 		p.Bytes += g.Bytes

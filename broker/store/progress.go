@@ -13,6 +13,9 @@ const (
 	Damaged                    // its bytes cannot be read any more
 	Refused                    // by the peer, for good
 	TooLarge                   // for the peer
+	NoRule                     // of those that there are now takes it
+	Unfit                      // the peer's rules do not allow it
+	Poison                     // the peer disconnects on it
 	numReasons
 )
 
@@ -30,6 +33,12 @@ func (r Reason) String() string {
 		return "refused"
 	case TooLarge:
 		return "too large"
+	case NoRule:
+		return "no rule"
+	case Unfit:
+		return "unfit"
+	case Poison:
+		return "poison"
 	}
 	return "unknown"
 }
@@ -99,18 +108,38 @@ func (c *Consumer) Release(seq uint64) Receipt {
 // GiveUp ends a message that will not be delivered. It is counted in the ledger
 // and told in a gap marker. Nothing later of this consumer is delivered before
 // that is durable. One that may have been sent at QoS 2 is abandoned: it comes
-// again as released, so that PUBREL ends what the peer may hold half open.
-func (c *Consumer) GiveUp(seq uint64, why Reason) Receipt {
+// again as released, so that PUBREL ends what the peer may hold half open. text
+// says why in words, for a dead letter.
+func (c *Consumer) GiveUp(seq uint64, why Reason, text string) Receipt {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	if c.dead != nil && why.isDead() && seq >= c.floor && seq < c.next {
+		var rd reader
+		var d Delivery
+		found, err := c.findLocked(&rd, seq, &d)
+		switch {
+		case c.endedLocked(seq): // while the disk was read
+			return Receipt{}
+		case found:
+			c.keepDeadLocked(&d, why, text)
+		default:
+			c.s.log.Error("a dead letter cannot be read; its gap marker is all that is kept", "queue", c.name, "seq", seq, "err", err)
+		}
+	}
 	return c.giveUpLocked(c.sentLocked(seq), why, true)
+}
+
+// endedLocked: there is nothing to give up any more; a released one the peer has,
+// only PUBREL is left.
+func (c *Consumer) endedLocked(seq uint64) bool {
+	return c.removed || seq >= c.next || c.isDoneLocked(seq) || c.isReleasedLocked(seq)
 }
 
 // giveUpLocked: maybeQoS2 is false when the message is known to be none.
 func (c *Consumer) giveUpLocked(gone sentMessage, why Reason, maybeQoS2 bool) Receipt {
 	seq := gone.seq
-	if c.removed || seq >= c.floor+windowSize || seq >= c.next || c.isDoneLocked(seq) || c.isReleasedLocked(seq) {
-		return Receipt{} // a released one the peer has: only PUBREL is left
+	if seq >= c.floor+windowSize || c.endedLocked(seq) {
+		return Receipt{}
 	}
 	g := Gap{Consumer: c.name, Reason: why, Count: 1, Bytes: c.sizeOfLocked(seq), FirstSeq: seq, LastSeq: seq, Topics: oneTopic(gone.topic), From: gone.at, To: gone.at}
 	g.Abandoned = maybeQoS2 && c.qos2 && seq < c.sentHigh && !c.s.without("abandon_what_may_have_been_sent")

@@ -43,9 +43,13 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 			return r, nil
 		}
 	}
+	to, refused := splitRefused(to)
 	left, err := s.makeRoomLocked(m, to)
 	if err != nil {
 		return Receipt{}, err
+	}
+	for i := range refused {
+		refused[i].Consumer.refuseNewLocked(m, &refused[i])
 	}
 	if len(left) == 0 && !m.Retain && m.PacketID == 0 {
 		return Receipt{uint64(s.wal.OpenFrame())}, nil // left out everywhere, and that is told

@@ -117,6 +117,19 @@ func (c *Consumer) Unfinished(seq uint64) bool {
 	return seq >= c.floor && seq < c.next && !c.isDoneLocked(seq)
 }
 
+// InFlight returns the first message that was handed out since Rewind and is
+// neither finished nor released, and the seq behind the last; false for none.
+func (c *Consumer) InFlight() (first, end uint64, ok bool) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	for seq := c.floor; seq < c.cursor; seq++ {
+		if !c.isDoneLocked(seq) && !c.isReleasedLocked(seq) {
+			return seq, c.cursor, true
+		}
+	}
+	return 0, 0, false
+}
+
 // Floor returns the seq below which everything is finished.
 func (c *Consumer) Floor() uint64 {
 	c.s.mu.Lock()

@@ -343,7 +343,7 @@ func TestARemovedConsumerDeliversNothing(t *testing.T) {
 	if r := c.Release(1); !r.IsZero() {
 		t.Fatal("released")
 	}
-	if r := c.GiveUp(1, Purged); !r.IsZero() {
+	if r := c.GiveUp(1, Purged, ""); !r.IsZero() {
 		t.Fatal("given up")
 	}
 	if _, err := b.s.Publish(&Message{Topic: "t", QoS: 1}, []Target{{Consumer: c, QoS: 1}}); err != nil {

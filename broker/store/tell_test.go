@@ -28,7 +28,7 @@ func (b *box) tell() (text string) {
 func (b *box) lose(name string, seqs ...uint64) {
 	b.t.Helper()
 	for _, seq := range seqs {
-		b.consumer(name).GiveUp(seq, Refused)
+		b.consumer(name).GiveUp(seq, Refused, "")
 	}
 	b.commit()
 }

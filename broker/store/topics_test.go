@@ -46,7 +46,7 @@ func TestGapMarkersTellTheTopics(t *testing.T) {
 			}
 		}, []TopicCount{{"t/0", 3}, {"t/1", 2}}},
 		{"refused by the peer some time after they were sent", func(b *box) {
-			b.consumer(name).Inspect(func(*Delivery, time.Duration) Reason { return 0 })
+			b.consumer(name).Inspect(func(*Delivery, time.Duration) (Reason, string) { return 0, "" })
 			for i := range 4 {
 				b.publishOn(fmt.Sprint("t/", i), "x", Message{}, name)
 			}
@@ -54,8 +54,8 @@ func TestGapMarkersTellTheTopics(t *testing.T) {
 			for range 4 {
 				b.next(name)
 			}
-			b.consumer(name).GiveUp(1, Refused)
-			b.consumer(name).GiveUp(2, Refused)
+			b.consumer(name).GiveUp(1, Refused, "")
+			b.consumer(name).GiveUp(2, Refused, "")
 		}, []TopicCount{{"t/1", 1}, {"t/2", 1}}},
 		{"purged", func(b *box) {
 			for i := range 6 {

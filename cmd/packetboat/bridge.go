@@ -117,6 +117,9 @@ func printBridges(out io.Writer, list []admin.BridgeDetails, now time.Time) erro
 				fmt.Fprintf(w, "  lane %d\t%d waiting, %d bytes, the oldest for %s\n", lane, l.Messages, l.Bytes, seconds(l.Oldest))
 			}
 		}
+		if b.DeadLetters > 0 {
+			fmt.Fprintf(w, "  dead letters\t%d: packetboat queue tail bridge/%s/dead says why\n", b.DeadLetters, b.Name)
+		}
 		n := &b.Counters
 		fmt.Fprintf(w, "  up\t%d sent (%d again), %d acknowledged, %d in flight, %d bytes\n", n.Sent, n.Resent, n.Acked, b.InFlight, n.BytesOut)
 		fmt.Fprintf(w, "  down\t%d received (%d taken by no rule), %d bytes\n", n.Received, n.Unmatched, n.BytesIn)

@@ -169,7 +169,7 @@ func TestBridgesForPeople(t *testing.T) {
 			Lanes: []admin.Queue{{}, {Messages: 3, Bytes: 99, Oldest: 5}, {}, {}}, InFlight: 2,
 			Counters: admin.Counters{Sent: 10, Resent: 1, Acked: 7, Received: 4, Unmatched: 1, Connects: 2, Reconnects: 1, BytesOut: 500, BytesIn: 60},
 		},
-		{Name: "other", State: "backing off", NextAttempt: now.Add(12 * time.Second), Error: "a\nb", ErrorAt: now},
+		{Name: "other", State: "backing off", NextAttempt: now.Add(12 * time.Second), Error: "a\nb", ErrorAt: now, DeadLetters: 5},
 	}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -185,11 +185,12 @@ func TestBridgesForPeople(t *testing.T) {
   down         4 received (1 taken by no rule), 60 bytes
   connections  2, 1 of them again, 0 times the cloud had forgotten the session
 
-other          backing off, next attempt in 12s
-  last error   2026-03-01T12:00:00Z, 0s ago: a; b
-  up           0 sent (0 again), 0 acknowledged, 0 in flight, 0 bytes
-  down         0 received (0 taken by no rule), 0 bytes
-  connections  0, 0 of them again, 0 times the cloud had forgotten the session
+other           backing off, next attempt in 12s
+  last error    2026-03-01T12:00:00Z, 0s ago: a; b
+  dead letters  5: packetboat queue tail bridge/other/dead says why
+  up            0 sent (0 again), 0 acknowledged, 0 in flight, 0 bytes
+  down          0 received (0 taken by no rule), 0 bytes
+  connections   0, 0 of them again, 0 times the cloud had forgotten the session
 `
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

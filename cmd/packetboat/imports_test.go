@@ -37,7 +37,7 @@ var graph = map[string][]string{
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
 	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "broker/transport", "config", "gateway/admin",
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
-	"gateway/admin":       {"broker/store"},
+	"gateway/admin":       {"broker/packet", "broker/store"},
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},

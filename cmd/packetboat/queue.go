@@ -24,7 +24,8 @@ const queueHelp = `  ls                 what waits for whom, since when, and wha
   purge QUEUE        end everything that waits; what was purged is counted
 
 A QUEUE is session/ID, bridge/NAME/LANE (the priority of its [[bridge.up]], 0 to
-3) or adapter/NAME, as ls shows it. The gateway that runs is asked, by its socket
+3), bridge/NAME/dead (what the cloud will not take, with the reason) or
+adapter/NAME, as ls shows it. The gateway that runs is asked, by its socket
 (admin.socket); when none runs, its data directory is read. -dir reads a directory
 without a configuration and changes one that no gateway uses. rename is for
 bridges that are not configured in the gateway that runs, or for one that is

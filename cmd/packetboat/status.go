@@ -72,6 +72,9 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 		if b.Waiting > 0 {
 			fmt.Fprintf(w, ", the oldest for %s", seconds(b.Oldest))
 		}
+		if b.DeadLetters > 0 {
+			fmt.Fprintf(w, ", %d dead letters", b.DeadLetters)
+		}
 		fmt.Fprintln(w)
 	}
 	disk := fmt.Sprintf("%s in %s", mebibytes(st.Disk.Bytes), st.Disk.Dir)

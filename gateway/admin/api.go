@@ -21,6 +21,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"packetboat/broker/packet"
 	"packetboat/broker/store"
 )
 
@@ -99,6 +100,38 @@ type Message struct {
 	Expiry   *uint32   `json:"expiry_seconds,omitempty"`
 	Text     *string   `json:"text,omitempty"`
 	Base64   []byte    `json:"base64,omitempty"` // a payload that is no text
+
+	DeadLetter *DeadLetter `json:"dead_letter,omitempty"`
+}
+
+// DeadLetter says why a message is one.
+type DeadLetter struct {
+	Reason   string `json:"reason"`
+	Queue    string `json:"queue"`              // that gave it up
+	Received string `json:"received,omitempty"` // by the gateway, RFC 3339
+}
+
+// deadLetterOf reads what the store has added to a dead letter; nil for any other
+// message.
+func deadLetterOf(props []byte) *DeadLetter {
+	var d DeadLetter
+	_ = packet.EachProp(props, func(id byte, key, value []byte) bool {
+		if id == packet.PropUser {
+			switch string(key) {
+			case store.DeadReason:
+				d.Reason = string(value)
+			case store.DeadQueue:
+				d.Queue = string(value)
+			case store.DeadReceived:
+				d.Received = string(value)
+			}
+		}
+		return true
+	})
+	if d.Queue == "" {
+		return nil
+	}
+	return &d
 }
 
 func messageOf(d *store.Delivery) Message {
@@ -224,6 +257,8 @@ type Bridge struct {
 	Error   string  `json:"error,omitempty"`
 	Waiting uint64  `json:"waiting"`
 	Oldest  float64 `json:"oldest_seconds"`
+
+	DeadLetters uint64 `json:"dead_letters"` // kept of what the cloud would not take
 }
 
 // Adapters counts the adapters.

@@ -28,7 +28,8 @@ type BridgeDetails struct {
 	Error       string    `json:"last_error,omitempty"` // also when all is well again
 	ErrorAt     time.Time `json:"last_error_at,omitzero"`
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
-	Lanes       []Queue   `json:"lanes"` // by priority, from 0
+	Lanes       []Queue   `json:"lanes"`        // by priority, from 0
+	DeadLetters uint64    `json:"dead_letters"` // kept of what the cloud would not take
 	InFlight    int       `json:"in_flight"`
 	Counters    Counters  `json:"counters"`
 }
@@ -72,7 +73,7 @@ func (l *Local) ResetBridge(ctx context.Context, name string) (Reset, error) {
 		return did, fmt.Errorf("reset bridge %s: the disk takes no writes: %w", name, err)
 	}
 	for _, queue := range l.Store.Consumers() {
-		if c := l.Store.Lookup(queue); c != nil && ownerOf(queue) == "bridge/"+name {
+		if c := l.Store.Lookup(queue); c != nil && ownerOf(queue) == "bridge/"+name && !strings.HasSuffix(queue, "/dead") {
 			did.Waiting += c.Lag().Messages
 		}
 	}

@@ -65,6 +65,9 @@ func (l *Local) Messages(ctx context.Context, queue string, last uint64, f func(
 			break
 		}
 		m := messageOf(&d)
+		if kind(queue) == kind("bridge/") && strings.HasSuffix(queue, "/dead") {
+			m.DeadLetter = deadLetterOf(d.Props)
+		}
 		if err := errors.Join(ctx.Err(), f(&m)); err != nil {
 			return err
 		}
