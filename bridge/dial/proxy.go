@@ -3,6 +3,7 @@ package dial
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 )
 
@@ -58,18 +60,25 @@ func newProxy(u *url.URL) (*proxy, error) {
 // net/http reads them once, at the first use in the process.
 func environment(address string) (*proxy, error) {
 	u, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: bare(address)}})
-	if err == nil && u == nil {
+	switch {
+	case err != nil || u == nil && unreadable(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))):
+		err = errors.New("is not a URL such as http://proxy.example.com:3128") // err may quote it
+	case u == nil:
 		return nil, nil
-	}
-	if err != nil { // and it quotes the value
-		err = errors.New("is not a URL such as http://proxy.example.com:3128")
-	} else {
+	default:
 		var p *proxy
 		if p, err = newProxy(u); err == nil {
 			return p, nil
 		}
 	}
 	return nil, &Error{stageProxy, fmt.Errorf("the environment's HTTPS_PROXY %w", err), "correct it where the service is started, or give the bridge its proxy"}
+}
+
+// unreadable reports whether net/http takes that for no proxy without a word.
+func unreadable(value string) bool {
+	_, err := url.Parse(value)
+	_, err2 := url.Parse("http://" + value)
+	return err != nil && err2 != nil
 }
 
 // maxAnswer is how long the answer of an HTTP server may be, to its empty line.
