@@ -167,7 +167,7 @@ func TestTheEnvironmentNamesTheProxy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestTheEnvironmentNamesTheProxy$", "-test.v")
-			cmd.Env = []string{"CHILD=" + c.words, "HTTPS_PROXY=" + c.value, "NO_PROXY=direct.test,.here.test,10.0.0.0/8,port.test:8883"}
+			cmd.Env = []string{"GORACE=atexit_sleep_ms=0", "CHILD=" + c.words, "HTTPS_PROXY=" + c.value, "NO_PROXY=direct.test,.here.test,10.0.0.0/8,port.test:8883"}
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
 				t.Errorf("%v\n%s", err, out)
 			}

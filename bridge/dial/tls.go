@@ -216,7 +216,7 @@ func (p *peer) explainCertificate(invalid *tls.CertificateVerificationError) *Er
 	case errors.As(invalid.Err, &system):
 		e.Remedy = "install the system's authorities (ca-certificates), or give the server's as tls.ca"
 	case errors.As(invalid.Err, &name):
-		e.Err, e.Remedy = p.otherName(leaf)
+		e.Remedy, e.Err = p.otherName(leaf)
 	case errors.As(invalid.Err, &authority):
 		e.Err = fmt.Errorf("it is signed by an authority that is not known here, %q: %w", leaf.Issuer.String(), invalid.Err)
 		e.Remedy = "give that authority's certificate as tls.ca"
@@ -237,21 +237,21 @@ func (p *peer) explainCertificate(invalid *tls.CertificateVerificationError) *Er
 	return e
 }
 
-// otherName says for whom the certificate is, and what to do.
-func (p *peer) otherName(leaf *x509.Certificate) (error, string) {
+// otherName says for whom the certificate is.
+func (p *peer) otherName(leaf *x509.Certificate) (remedy string, err error) {
 	names := slices.Clone(leaf.DNSNames)
 	for _, a := range leaf.IPAddresses {
 		names = append(names, a.String())
 	}
 	switch n := len(names); {
 	case n == 0:
-		return fmt.Errorf("it names no host (no subjectAltName), so not %s either", p.name), "have it made anew, with the name that is used here"
+		return "have it made anew, with the name that is used here", fmt.Errorf("it names no host (no subjectAltName), so not %s either", p.name)
 	case n > 4:
 		names = append(names[:4], fmt.Sprintf("and %d more", n-4))
 	}
-	remedy := "if that is the right server, give one of its names as tls.server_name; else correct the URL"
+	remedy = "if that is the right server, give one of its names as tls.server_name; else correct the URL"
 	if p.proxy {
 		remedy = "use one of its names in the proxy's URL"
 	}
-	return fmt.Errorf("it is for %s, not for %s", strings.Join(names, ", "), p.name), remedy
+	return remedy, fmt.Errorf("it is for %s, not for %s", strings.Join(names, ", "), p.name)
 }

@@ -15,9 +15,9 @@ import (
 
 const subprotocol = "mqtt" // [MQTT-6.0.0-3]
 
-// answerBound bounds what is read of an answer: the upgrader has no bound of
-// its own, for a line neither.
-type answerBound struct {
+// upgrading is a connection during the upgrade, when what is read has a bound:
+// the upgrader has none of its own, for a line neither.
+type upgrading struct {
 	io.Reader
 	io.Writer
 }
@@ -33,7 +33,7 @@ func upgrade(conn net.Conn, s Server) (net.Conn, error) {
 		return nil, &Error{Stage: stageUpgrade, Err: errors.New("the URL's path cannot be asked for")}
 	}
 	how := ws.Dialer{Protocols: []string{subprotocol}, Host: hostHeader(s)}
-	early, hs, err := how.Upgrade(answerBound{io.LimitReader(conn, maxAnswer), conn}, u)
+	early, hs, err := how.Upgrade(upgrading{io.LimitReader(conn, maxAnswer), conn}, u)
 	if err == nil && hs.Protocol != subprotocol {
 		err = ws.ErrHandshakeBadSubProtocol // none was chosen
 	}

@@ -26,8 +26,8 @@ const (
 // Read gives the payload, however it is cut into frames, and answers pings and
 // the close frame; io.EOF, or an error that is it, is the end that a close frame
 // makes. Write sends one frame, with one Write of what is below; the caller
-// gathers what is to go together. Read and Write hold no lock while they wait
-// for each other's bytes, but the answer to a ping waits for a Write in progress.
+// gathers what is to go together. A Read with a ping to answer waits for the
+// Write in progress; when that is stuck, its deadline or Close ends both.
 type webSocket struct {
 	net.Conn
 

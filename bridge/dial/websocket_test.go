@@ -252,12 +252,9 @@ func TestFragmentsAndControlFrames(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"are you", ""} {
-			f, err := ws.ReadFrame(conn)
-			if err == nil {
-				err = ws.CheckHeader(f.Header, ws.StateServerSide)
-			}
-			if f = ws.UnmaskFrame(f); err != nil || f.Header.OpCode != ws.OpPong || string(f.Payload) != want {
-				return fmt.Errorf("%+v %q, not a pong with %q: %w", f.Header, f.Payload, want, err)
+			h, payload, err := readFrame(conn)
+			if err != nil || h.OpCode != ws.OpPong || string(payload) != want {
+				return fmt.Errorf("%+v %q, not a pong with %q: %w", h, payload, want, err)
 			}
 		}
 		return echoFrames(conn)
@@ -270,7 +267,6 @@ func TestFragmentsAndControlFrames(t *testing.T) {
 	conn.Close() // echoFrames wants to hear of it
 }
 
-// ends are frames by which a server ends a connection.
 func TestTheEndOfAWebSocket(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -294,11 +290,11 @@ func TestTheEndOfAWebSocket(t *testing.T) {
 				if _, err := conn.Write(append(ws.MustCompileFrame(ws.NewBinaryFrame([]byte("last"))), c.sent...)); err != nil || c.answer == 0 {
 					return err
 				}
-				f, err := ws.ReadFrame(conn)
-				if f = ws.UnmaskFrame(f); err != nil || f.Header.OpCode != ws.OpClose {
-					return fmt.Errorf("%+v, %w", f.Header, err)
+				h, payload, err := readFrame(conn)
+				if err != nil || h.OpCode != ws.OpClose {
+					return fmt.Errorf("%+v, %w", h, err)
 				}
-				code, _ := ws.ParseCloseFrameData(f.Payload)
+				code, _ := ws.ParseCloseFrameData(payload)
 				answers <- code
 				return nil
 			})
@@ -349,20 +345,16 @@ func TestPongsDoNotInterleaveWithWrites(t *testing.T) {
 			_ = ws.WriteFrame(conn, ws.NewBinaryFrame([]byte("end")))
 		})
 		for pongs, bytes := 0, 0; pongs < many || bytes < many*1000; {
-			f, err := ws.ReadFrame(conn)
-			if err == nil {
-				err = ws.CheckHeader(f.Header, ws.StateServerSide)
-			}
-			f = ws.UnmaskFrame(f)
+			h, payload, err := readFrame(conn)
 			switch {
 			case err != nil:
 				return err
-			case f.Header.OpCode == ws.OpPong && string(f.Payload) == fmt.Sprint(pongs):
+			case h.OpCode == ws.OpPong && string(payload) == fmt.Sprint(pongs):
 				pongs++
-			case f.Header.OpCode == ws.OpBinary && len(f.Payload) == 1000:
+			case h.OpCode == ws.OpBinary && len(payload) == 1000:
 				bytes += 1000
 			default:
-				return fmt.Errorf("%+v %q", f.Header, f.Payload)
+				return fmt.Errorf("%+v %q", h, payload)
 			}
 		}
 		return nil
@@ -438,11 +430,11 @@ func TestOneWriteIsOneFrame(t *testing.T) {
 		if i == 0 {
 			continue // of nothing there is no frame
 		}
-		f, err := ws.ReadFrame(bytes.NewReader(below.writes[i-1]))
-		if err != nil || len(f.Payload) != n {
-			t.Error(len(f.Payload), err)
+		h, payload, err := readFrame(bytes.NewReader(below.writes[i-1]))
+		if err != nil || len(payload) != n {
+			t.Error(len(payload), err)
 		}
-		masks[f.Header.Mask] = true
+		masks[h.Mask] = true
 	}
 	if len(masks) != 4 {
 		t.Errorf("%d masks for 4 frames", len(masks))
@@ -489,23 +481,3 @@ func TestCloseReleasesAWriteThatIsStuck(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func BenchmarkWrite(b *testing.B) {
-	for _, n := range []int{100, 4 << 10, 60 << 10} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			c := newWebSocket(discard{})
-			p := make([]byte, n)
-			b.SetBytes(int64(n))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := c.Write(p); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-type discard struct{ net.Conn }
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
