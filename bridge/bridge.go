@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker"
 	"packetboat/broker/qos"
 	"packetboat/broker/store"
@@ -35,7 +35,7 @@ type Options struct {
 	// have returned; unless New fails, it is used up. Nil for none.
 	Replaces *Bridge
 
-	// Dial opens network connections; nil is net.Dialer's.
+	// Dial opens TCP connections; nil is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -51,13 +51,15 @@ type Bridge struct {
 	store     *store.Store
 	publish   func(*store.Message) (store.Receipt, error)
 	attached  *broker.Attachment
-	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	dialer    *dial.Dialer
+	dial      func(ctx context.Context, s dial.Server) (net.Conn, error)
 	log       *slog.Logger
 	maxPacket int
 
 	mu    sync.Mutex // the lanes, and the connection's send state
 	lanes [lanes]lane
 	probe probe
+	pace  pace
 
 	connected time.Time // when the last CONNECT was sent; Run's own
 
@@ -71,13 +73,13 @@ type Bridge struct {
 
 // server is one address of the cloud.
 type server struct {
-	address string // host:port
+	dial.Server
 	session string // the name under which the upstream record knows it
 }
 
 // host is the name or address, without the port.
 func (s server) host() string {
-	host, _, _ := net.SplitHostPort(s.address)
+	host, _, _ := net.SplitHostPort(s.Address)
 	return host
 }
 
@@ -88,16 +90,13 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	b := &Bridge{
 		cfg: cfg, origin: "bridge/" + cfg.Name,
 		stamp: newStamp(cfg.Stamp, cfg.Gateway),
-		store: opt.Store, publish: opt.Broker.Publish, dial: opt.Dial, maxPacket: opt.MaxPacket,
+		store: opt.Store, publish: opt.Broker.Publish, maxPacket: opt.MaxPacket,
 	}
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
 	b.log = opt.Log.With("bridge", cfg.Name)
-	if b.dial == nil {
-		b.dial = (&net.Dialer{}).DialContext
-	}
-	if err := b.check(); err != nil {
+	if err := b.check(opt.Dial); err != nil {
 		return nil, err
 	}
 	dead, err := b.openDead()
@@ -156,11 +155,48 @@ func (b *Bridge) openDead() (*store.Consumer, error) {
 // Check finds the mistakes in a section that New would report.
 func Check(cfg config.Bridge) error {
 	b := Bridge{cfg: cfg}
-	return b.check()
+	return b.check(nil)
 }
 
-// check compiles what the configuration says.
-func (b *Bridge) check() error {
+// CheckFiles finds mistakes in the files that a section names, as whoever runs
+// this may read them: [ConfigError]s, joined. A bridge starts without them, and
+// reads them for each connection.
+func CheckFiles(cfg config.Bridge) error {
+	b := Bridge{cfg: cfg}
+	if b.check(nil) != nil {
+		return nil // Check says so
+	}
+	errs := []error{placed(b.dialer.CheckFiles())}
+	if cfg.TokenKeyFile != "" {
+		if _, _, err := b.token("hub", time.Now()); err != nil {
+			errs = append(errs, &ConfigError{"token_key_file", err})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// placed makes ConfigErrors of what package dial has found.
+func placed(err error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range all.Unwrap() {
+			errs = append(errs, placed(e))
+		}
+		return errors.Join(errs...)
+	}
+	var of *dial.KeyError
+	if errors.As(err, &of) {
+		e := of.Err
+		if of.Remedy != "" {
+			e = fmt.Errorf("%w; %s", e, of.Remedy)
+		}
+		return &ConfigError{of.Key, e}
+	}
+	return err
+}
+
+// check compiles what the configuration says; tcp as Options.Dial.
+func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, &ConfigError{key, fmt.Errorf(format, args...)})
@@ -168,19 +204,20 @@ func (b *Bridge) check() error {
 	b.profile = profileOf(b.cfg.Profile)
 	b.profile.settle(&b.cfg)
 	b.profile.check(&b.cfg, bad)
+	b.pace = newPace(b.cfg.Rate, b.profile)
 	if len(b.cfg.Servers) == 0 {
 		bad("servers", "is missing: give at least one, such as mqtt://mqtt.example.com:1883")
 	}
 	for i, s := range b.cfg.Servers {
-		address, err := parseServer(s)
+		to, err := dial.Parse(s)
 		if err != nil {
 			bad(fmt.Sprintf("servers[%d]", i), "%w", err)
 		}
-		session := address
+		session := to.Address
 		if b.cfg.SharedSessions {
 			session = sharedServers
 		}
-		b.servers = append(b.servers, server{address, session})
+		b.servers = append(b.servers, server{to, session})
 	}
 	if b.cfg.ClientID == "" {
 		bad("client_id", "empty; the cloud keeps a session by it")
@@ -191,7 +228,17 @@ func (b *Bridge) check() error {
 	if s := b.cfg.Gaps; s != "" && !topic.ValidName(s) {
 		bad("gaps", "%q is no topic to publish to", s)
 	}
+	t := &b.cfg.TLS
 	var err error
+	b.dialer, err = dial.New(dial.Options{
+		Proxy: b.cfg.Proxy, Source: b.cfg.Source, Net: tcp,
+		CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, ALPN: t.ALPN,
+	})
+	if err != nil {
+		errs = append(errs, placed(err))
+	} else {
+		b.dial = b.dialer.Dial
+	}
 	if b.rules, err = compileRules(b.cfg.Up, b.cfg.Down); err != nil {
 		errs = append(errs, err)
 	}
@@ -199,23 +246,6 @@ func (b *Bridge) check() error {
 		b.rules.down[i].qos = min(b.rules.down[i].qos, b.profile.qos)
 	}
 	return errors.Join(errs...)
-}
-
-// parseServer takes "mqtt://host[:port]" apart. Its errors do not quote it:
-// there may be a password in it.
-func parseServer(s string) (address string, err error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return "", errors.New("is not a URL such as mqtt://mqtt.example.com:1883")
-	case u.Scheme != "mqtt":
-		return "", fmt.Errorf("%s is not supported in this version; there is mqtt", u.Scheme)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
-	}
-	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
 // Name is the bridge's name.
@@ -303,7 +333,7 @@ func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 		if up > 0 || ctx.Err() != nil {
 			return up, err
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", s.address, err))
+		errs = append(errs, fmt.Errorf("%s: %w", s.Address, err))
 	}
 	return 0, errors.Join(errs...)
 }

@@ -23,11 +23,10 @@ type conn struct {
 	server        string // host:port
 	sessionServer string // as the upstream record names it
 	clean         bool   // CONNECT asked for a new session
-	user          string
-	password      string
-	made          bool // the connection before has made one; MQTT 3.1.1 servers have ended it with that
-	upstream      upstream
-	req           requests
+	credentials
+	made     bool // the connection before has made one; MQTT 3.1.1 servers have ended it with that
+	upstream upstream
+	req      requests
 
 	// Guarded by Bridge.mu.
 	sending  bool // PUBLISH may go out
@@ -52,7 +51,7 @@ type conn struct {
 	unstamped bool // publish's payload could not take the stamp
 	unacked   []unacked
 
-	pace                             pace
+	pace                             *pace // the bridge's: a new connection makes no difference to the cloud
 	noRule, expired, tooLarge, unfit given
 
 	in             inbound
@@ -63,23 +62,23 @@ type conn struct {
 // connect dials a server and stays until the connection ends. up is how long
 // it was online, 0 when it never was. made: the one before has made a session.
 func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time.Duration, err error) {
-	b.state.set(Connecting, server.address, time.Time{}, nil)
+	b.state.set(Connecting, server.Address, time.Time{}, nil)
 	if !b.spaceConnects(ctx) {
 		return 0, ctx.Err()
 	}
-	user, password, err := b.credentials(server.host())
+	shown, err := b.credentials(server.host())
 	if err != nil {
 		return 0, err
 	}
 	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
-	raw, err := b.dial(dialling, "tcp", server.address)
+	raw, err := b.dial(dialling, server.Server)
 	cancel()
 	if err != nil {
 		return 0, err
 	}
 	c := b.newConn(ctx, server, raw)
 	c.made = made && c.version != packet.V5
-	c.user, c.password = user, password
+	c.credentials = shown
 	defer b.live.detach(c)
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
@@ -94,7 +93,9 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 	defer func() {
 		c.link.fail(errLinkClosed)
 		<-pumping
-		c.pace.stop()
+		b.mu.Lock()
+		b.pace.stop()
+		b.mu.Unlock()
 	}()
 	return c.serve()
 }
@@ -119,13 +120,16 @@ func (b *Bridge) spaceConnects(ctx context.Context) bool {
 func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn {
 	c := &conn{
 		b: b, ctx: ctx, link: newLink(raw, &b.count), version: protocol(b.cfg.Version),
-		server: server.address, sessionServer: server.session,
+		server: server.Address, sessionServer: server.session,
 		released: make(map[uint16]struct{}), drained: make(chan struct{}, 1), hasParked: make(chan struct{}, 1),
 		tell:           make(chan struct{}, 1),
 		up:             router{rules: &b.rules},
 		receiveMaximum: uint16(b.cfg.Inflight),
 	}
-	c.pace = newPace(b.cfg.Rate, b.profile, c.link.kick)
+	c.pace = &b.pace
+	b.mu.Lock()
+	b.pace.kick = c.link.kick
+	b.mu.Unlock()
 	c.upstream = b.loadUpstream()
 	c.clean = !c.upstream.fits(c.sessionServer, b.cfg.ClientID)
 	return c
@@ -247,8 +251,8 @@ func (c *conn) watch(done <-chan struct{}) (renew bool) {
 	timer := time.NewTimer(limit / 4)
 	defer timer.Stop()
 	var retry, expiring <-chan time.Time
-	if life := b.tokenEnds(); life > 0 {
-		token := time.NewTimer(life)
+	if after := c.renewAfter(); after > 0 {
+		token := time.NewTimer(after)
 		defer token.Stop()
 		expiring = token.C
 	}

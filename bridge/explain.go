@@ -22,6 +22,11 @@ type Route struct {
 	MaxAge   time.Duration // 0: no limit
 	WhenFull string
 	MaxSize  config.Size // of the lane, 0: no bound
+
+	// Limits are what the profile allows, in words; Problem is why it does not allow
+	// the topic: each message on it is a dead letter then.
+	Limits  []string
+	Problem string
 }
 
 // Explain says what the up rules make of a local topic. QoS is, for a message
@@ -45,8 +50,13 @@ func Explain(cfg config.Bridge, name string) (Route, error) {
 	if e.Rule < 0 {
 		return e, nil
 	}
+	p := profileOf(cfg.Profile)
 	for qos := range e.QoS {
-		e.QoS[qos] = to.rule.goesAt(byte(qos))
+		e.QoS[qos] = min(to.rule.goesAt(byte(qos)), p.qos)
+	}
+	e.Limits = p.words()
+	if e.Topic != "" {
+		e.Problem = p.topicProblem(e.Topic, cfg.ClientID)
 	}
 	c := cfg.Up[e.Rule]
 	e.Retain, e.Lane, e.MaxAge, e.WhenFull, e.MaxSize = to.rule.retain, to.rule.lane, c.MaxAge, c.WhenFull, c.MaxSize
@@ -84,7 +94,7 @@ func ExplainDown(cfg config.Bridge, name string) (Route, error) {
 		return e, nil
 	}
 	for qos := range e.QoS {
-		e.QoS[qos] = min(byte(qos), rule.qos)
+		e.QoS[qos] = min(byte(qos), rule.qos, profileOf(cfg.Profile).qos)
 	}
 	e.Retain = rule.retain
 	return e, nil

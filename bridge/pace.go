@@ -48,7 +48,7 @@ func (b *bucket) take(n int) {
 // those, not for what is sent as it comes.
 const backlogAge = 10 * time.Second
 
-// pace holds a connection to the rates of the configuration and of the profile.
+// pace holds a bridge to the rates of the configuration and of the profile.
 // Bridge.mu guards it.
 type pace struct {
 	on       bool   // there are any
@@ -61,12 +61,12 @@ type pace struct {
 	old [lanes]bool
 
 	timer *time.Timer // wakes the pump
-	kick  func()
+	kick  func()      // of the connection that there is
 }
 
-func newPace(rate int, p *profile, kick func()) pace {
+func newPace(rate int, p *profile) pace {
 	return pace{
-		on: rate > 0 || p.rate > 0, kick: kick,
+		on: rate > 0 || p.rate > 0,
 		// What may go at once and what goes in a second together keep a profile's rate.
 		backlog: newBucket(float64(rate), float64(rate)/10), messages: newBucket(float64(p.rate)*0.9, float64(p.rate)/10),
 		bytes: newBucket(float64(p.byteRate)*0.75, float64(p.byteRate)/8),
@@ -125,9 +125,10 @@ func (p *pace) wakeIn(wait time.Duration) {
 	p.timer.Reset(wait)
 }
 
-// stop ends the timer.
+// stop ends the timer; there may be another one for the next connection.
 func (p *pace) stop() {
 	if p.timer != nil {
 		p.timer.Stop()
+		p.timer = nil
 	}
 }

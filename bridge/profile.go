@@ -269,3 +269,21 @@ func (p *profile) most(l limits) limits {
 	l.retain = l.retain && !p.noRetain
 	return l
 }
+
+// words are the limits for people.
+func (p *profile) words() (list []string) {
+	add := func(is bool, format string, args ...any) {
+		if is {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	add(p.qos < 2, "QoS %d at most", p.qos)
+	add(p.noRetain, "no RETAIN")
+	add(p.payload > 0, "%v of payload", config.Size(p.payload))
+	add(p.topic > 0, "%d bytes of topic", p.topic)
+	add(p.slashes > 0, "%d slashes in a topic", p.slashes)
+	add(p.inflight > 0, "%d messages in flight", p.inflight)
+	add(p.rate > 0, "%d messages a second", p.rate)
+	add(p.byteRate > 0, "%v a second", config.Size(p.byteRate))
+	return list
+}

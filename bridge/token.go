@@ -32,43 +32,44 @@ func signature(hub, device, key string, expiry time.Time) (string, error) {
 	if err != nil || len(secret) == 0 {
 		return "", fmt.Errorf("the device key is not base64; it is the primary or secondary key as the hub shows it")
 	}
-	resource := url.QueryEscape(hub + "/devices/" + device)
+	resource := strings.ReplaceAll(url.QueryEscape(hub+"/devices/"+device), "+", "%20")
 	mac := hmac.New(sha256.New, secret)
 	fmt.Fprintf(mac, "%s\n%d", resource, expiry.Unix())
 	sig := url.QueryEscape(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	return fmt.Sprintf("SharedAccessSignature sr=%s&sig=%s&se=%d", resource, sig, expiry.Unix()), nil
 }
 
-// token makes the password for a connection to host. The key is read anew each
-// time.
-func (b *Bridge) token(host string, now time.Time) (string, error) {
+// token makes the password for a connection to host that begins now, and says how
+// long it is good for. The key is read anew each time.
+func (b *Bridge) token(host string, now time.Time) (token string, life time.Duration, err error) {
 	key, err := os.ReadFile(b.cfg.TokenKeyFile)
 	if err != nil {
-		return "", fmt.Errorf("read the key that tokens are made from (token_key_file): %w", err)
+		return "", 0, fmt.Errorf("read the key that tokens are made from (token_key_file): %w", err)
 	}
-	t, err := signature(host, b.cfg.ClientID, string(bytes.TrimSpace(key)), now.Add(b.profile.tokenLife))
+	expiry := now.Add(b.profile.tokenLife).Truncate(time.Second) // that is all it can say
+	token, err = signature(host, b.cfg.ClientID, string(bytes.TrimSpace(key)), expiry)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", b.cfg.TokenKeyFile, err)
+		return "", 0, fmt.Errorf("%s: %w", b.cfg.TokenKeyFile, err)
 	}
-	return t, nil
+	return token, expiry.Sub(now), nil
 }
 
-// credentials are user name and password of a connection to host.
-func (b *Bridge) credentials(host string) (user, password string, err error) {
-	user, password = b.cfg.Username, string(b.cfg.Password)
-	if user == "" && b.profile.username != "" {
-		user = strings.NewReplacer("{server}", host, "{client}", b.cfg.ClientID).Replace(b.profile.username)
+// credentials are what a connection shows to the server.
+type credentials struct {
+	user, password string
+	life           time.Duration // of the password; 0 = for ever
+}
+
+func (b *Bridge) credentials(host string) (c credentials, err error) {
+	c = credentials{user: b.cfg.Username, password: string(b.cfg.Password)}
+	if c.user == "" && b.profile.username != "" {
+		c.user = strings.NewReplacer("{server}", host, "{client}", b.cfg.ClientID).Replace(b.profile.username)
 	}
 	if b.cfg.TokenKeyFile != "" {
-		password, err = b.token(host, time.Now())
+		c.password, c.life, err = b.token(host, time.Now())
 	}
-	return user, password, err
+	return c, err
 }
 
-// tokenEnds is when a connection with a token is to be left; 0 for never.
-func (b *Bridge) tokenEnds() time.Duration {
-	if b.cfg.TokenKeyFile == "" {
-		return 0
-	}
-	return b.profile.tokenLife - b.profile.tokenLife/tokenMargin
-}
+// renewAfter is when a connection with them is to be left; 0 for never.
+func (c *credentials) renewAfter() time.Duration { return c.life - c.life/tokenMargin }

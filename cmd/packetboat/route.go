@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -41,6 +42,8 @@ type bridgeRoute struct {
 	Retain    bool      `json:"retain,omitempty"`
 	Lane      *laneOfUp `json:"lane,omitempty"`
 	Unreached []ruleAt  `json:"not_reached,omitempty"`
+	Limits    []string  `json:"profile_limits,omitempty"`
+	Problem   string    `json:"dead_letter,omitempty"` // why the profile does not allow it
 }
 
 // laneOfUp is where a message waits.
@@ -129,6 +132,7 @@ func routeOf(cfg *config.Config, i int, name string, down bool) (bridgeRoute, er
 	if !down {
 		x.Lane = &laneOfUp{Priority: e.Lane, MaxAge: e.MaxAge.Seconds(), WhenFull: e.WhenFull, MaxSize: int64(e.MaxSize)}
 	}
+	x.Limits, x.Problem = e.Limits, e.Problem
 	for _, j := range e.Unreached {
 		x.Unreached = append(x.Unreached, rule(j))
 	}
@@ -162,6 +166,12 @@ func printRoutes(out io.Writer, r *routes) error {
 		if l := b.Lane; l != nil {
 			fmt.Fprintf(w, "  priority\t%d, queue bridge/%s/%d\n", l.Priority, b.Bridge, l.Priority)
 			fmt.Fprintf(w, "  waits\t%s\n", waitsText(l))
+		}
+		if len(b.Limits) > 0 {
+			fmt.Fprintf(w, "  profile\t%s\n", strings.Join(b.Limits, ", "))
+		}
+		if b.Problem != "" {
+			fmt.Fprintf(w, "  DEAD LETTER\t%s\n", b.Problem)
 		}
 		for _, u := range b.Unreached {
 			fmt.Fprintf(w, "  not reached\t%s, %s (at %s)\n", u.Filter, u.Key, u.At)
