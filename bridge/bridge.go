@@ -56,10 +56,11 @@ type Bridge struct {
 	log       *slog.Logger
 	maxPacket int
 
-	mu    sync.Mutex // the lanes, and the connection's send state
-	lanes [lanes]lane
-	probe probe
-	pace  pace
+	mu     sync.Mutex // the lanes, and the connection's send state
+	lanes  [lanes]lane
+	probe  probe
+	pace   pace
+	echoes *echoes
 
 	connected time.Time // when the last CONNECT was sent; Run's own
 
@@ -204,6 +205,7 @@ func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (n
 	b.profile = profileOf(b.cfg.Profile)
 	b.profile.settle(&b.cfg)
 	b.profile.check(&b.cfg, bad)
+	b.echoes = newEchoes(b.cfg.AckTimeout)
 	b.pace = newPace(b.cfg.Rate, b.profile)
 	if len(b.cfg.Servers) == 0 {
 		bad("servers", "is missing: give at least one, such as mqtt://mqtt.example.com:1883")

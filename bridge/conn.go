@@ -49,6 +49,7 @@ type conn struct {
 	publish   packet.Publish
 	stamper   stamper
 	unstamped bool // publish's payload could not take the stamp
+	comes     bool // publish may come back, and nothing but the echoes would tell
 	unacked   []unacked
 
 	pace                             *pace // the bridge's: a new connection makes no difference to the cloud
@@ -218,6 +219,7 @@ func (c *conn) open() {
 	b.mu.Lock()
 	c.inspect()
 	c.sending, c.progress = true, time.Now()
+	b.echoes.connected(true)
 	probing := b.probeLocked() >= 0
 	b.mu.Unlock()
 	if probing {
