@@ -220,6 +220,7 @@ func (c *conn) open() {
 	c.inspect()
 	c.sending, c.progress = true, time.Now()
 	b.echoes.connected(true)
+	b.drained = drainRate{acked: b.count.acked.Load(), at: time.Now()}
 	probing := b.probeLocked() >= 0
 	b.mu.Unlock()
 	if probing {
@@ -280,7 +281,9 @@ func (c *conn) watch(done <-chan struct{}) (renew bool) {
 			continue
 		case <-timer.C:
 		}
+		b.reconcile()
 		b.mu.Lock()
+		b.drained.sample(b.count.acked.Load(), time.Now())
 		if c.answers.Len() > 0 {
 			c.progress = time.Now() // it is our disk that is waited for
 		}
