@@ -140,4 +140,9 @@ type Stats struct {
 	CommandsSent    uint64 // written
 	CommandsExpired uint64 // too old, never written
 	CommandsFailed  uint64 // not encodable, or their write failed again and again
+
+	CommandsUnanswered uint64 // written, and no frame came in time
+	Replies            uint64 // frames that were the answer to a command, published as such
+	Polls              uint64 // requests to the device
+	PollsUnanswered    uint64 // of these, without a frame, retries included
 }

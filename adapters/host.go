@@ -79,7 +79,17 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 			Encode:  decode.Command{Template: c.Encode},
 			TTL:     c.TTL,
 			Timeout: c.Timeout,
+			Reply:   c.Reply,
+			Retries: c.Retries,
+			States:  c.States,
 		}
+	}
+	if p := cfg.Poll; p != nil {
+		request, err := pollRequest(p)
+		if err != nil {
+			return o, err
+		}
+		o.Poll = &PollOptions{Every: p.Every, Request: request, Timeout: p.Timeout, Retries: p.Retries}
 	}
 	return o, nil
 }

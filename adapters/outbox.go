@@ -61,6 +61,9 @@ type command struct {
 	received store.Stamp
 	limit    time.Duration // of its age; negative: none
 
+	replyTo     string // topic of the answer; "" = none is waited for
+	correlation []byte
+
 	given  int  // links that have not reported
 	sent   bool // a link took it
 	tried  bool // a link that it was given to failed in its write
@@ -148,6 +151,8 @@ func (o *outbox) admit(d *store.Delivery) {
 	if e := time.Duration(d.Expiry) * time.Second; d.HasExpiry && (cmd.limit < 0 || e < cmd.limit) {
 		cmd.limit = e
 	}
+	cmd.replyTo, cmd.correlation = o.answerTo(d)
+	o.tell(cmd, stateQueued, "", nil)
 	data, err := o.opt.Encode.Append(nil, d.Topic, d.Payload)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -244,10 +249,11 @@ func (o *outbox) giveUpLocked(cmd *command, why store.Reason, cause error) {
 	// is given up again, for the same reason.
 	o.src.GiveUp(cmd.seq, why, "")
 	o.forgetLocked(cmd)
-	count, msg := &o.s.c.cmdFailed, "command given up"
+	count, msg, state := &o.s.c.cmdFailed, "command given up", stateFailed
 	if why == store.Expired {
-		count, msg = &o.s.c.cmdExpired, "command expired, not written"
+		count, msg, state = &o.s.c.cmdExpired, "command expired, not written", stateExpired
 	}
+	o.tell(cmd, state, cmd.remote, cause)
 	count.Add(1)
 	if more, ok := o.s.commands.allow(); ok {
 		o.s.opt.Log.Warn(msg, "topic", cmd.topic, "seq", cmd.seq, "error", cause, "suppressed", more)
@@ -368,11 +374,10 @@ func appendedLevel(remote string) string {
 func (c *conn) writeCommands(ctx context.Context, fail context.CancelCauseFunc) {
 	o := c.s.outbox
 	for cmd := o.next(ctx, c.mailbox); cmd != nil; cmd = o.next(ctx, c.mailbox) {
-		if err := c.write(cmd.data, o.opt.Timeout); err != nil {
+		if err := c.execute(ctx, cmd); err != nil {
 			o.failed(c.mailbox, cmd, err)
 			fail(fmt.Errorf("write command: %w", err))
 			return
 		}
-		o.sent(cmd)
 	}
 }

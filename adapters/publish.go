@@ -29,6 +29,9 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	s := c.s
 	now := time.Now()
 	s.c.lastFrame.Store(now.UnixNano())
+	if c.wire != nil && c.wire.offer(f) {
+		return nil // the answer to a command
+	}
 	if err := c.decoder.Decode(f, &c.value); err != nil {
 		s.c.undecoded.Add(1)
 		if more, ok := s.badFrames.allow(); ok {

@@ -17,6 +17,8 @@ type counters struct {
 	pauses, acked, overruns        atomic.Uint64
 	lastFrame                      atomic.Int64 // Unix nanoseconds, 0: none yet
 	cmdSent, cmdExpired, cmdFailed atomic.Uint64
+	cmdUnanswered, replies         atomic.Uint64
+	polls, unanswered              atomic.Uint64
 
 	mu     sync.Mutex
 	frames frame.Counters
@@ -47,6 +49,11 @@ func (s *Stream) Stats() Stats {
 		CommandsSent:    c.cmdSent.Load(),
 		CommandsExpired: c.cmdExpired.Load(),
 		CommandsFailed:  c.cmdFailed.Load(),
+
+		CommandsUnanswered: c.cmdUnanswered.Load(),
+		Replies:            c.replies.Load(),
+		Polls:              c.polls.Load(),
+		PollsUnanswered:    c.unanswered.Load(),
 	}
 	if ns := c.lastFrame.Load(); ns != 0 {
 		st.LastFrame = time.Unix(0, ns)

@@ -35,6 +35,7 @@ type Options struct {
 	ReadBuffer  int           // bytes a link reads at once; 0 is 4 KiB
 
 	Command *CommandOptions // nil: none
+	Poll    *PollOptions    // nil: none
 
 	Broker Publisher
 	Disk   Disk
@@ -61,7 +62,15 @@ type CommandOptions struct {
 
 	// Timeout is how long a write may take. A device that takes longer is
 	// stuck: its link is closed, and the command tried again on the next.
-	Timeout time.Duration // 0 is 2 s
+	Timeout time.Duration // 0 is 2 s; also for the answer
+
+	// Reply is the topic of answers, for commands that do not name one of their own
+	// (MQTT 5 response topic); "" is none. Where there is one, the next frame within
+	// Timeout is the command's answer, and no reading; until then nothing else is
+	// written to that link.
+	Reply   string
+	Retries int    // writes once more when no answer came
+	States  string // topic that tells what becomes of each command; "" is none
 }
 
 // Stream is an adapter without its links: serial and TCP give it these, one
@@ -73,7 +82,7 @@ type Stream struct {
 	outbox   *outbox // nil: no commands
 	c        counters
 
-	badFrames, refusals, pauses, links, commands limiter
+	badFrames, refusals, pauses, links, commands, polling limiter
 }
 
 // NewStream makes a Stream and attaches its commands. Its error is a
@@ -104,6 +113,11 @@ func NewStream(opt Options) (*Stream, error) {
 	if !opt.Status.IsZero() {
 		if err := checkTopic(opt.Status); err != nil {
 			return nil, &KeyError{"status", err}
+		}
+	}
+	if opt.Poll != nil {
+		if err := opt.Poll.check(); err != nil {
+			return nil, err
 		}
 	}
 	s := &Stream{opt: opt, origin: "adapter/" + opt.Name}
@@ -224,7 +238,8 @@ type conn struct {
 	acks    chan store.Receipt
 	mailbox *mailbox
 
-	wmu sync.Mutex // one writer at a time
+	wire *wire      // nil: nothing is asked
+	wmu  sync.Mutex // one writer at a time
 }
 
 // Serve serves a link until it is gone (its error), a frame ended it, or ctx
@@ -247,9 +262,15 @@ func (s *Stream) Serve(ctx context.Context, link Link, at Place) error {
 		c.acks = make(chan store.Receipt, maxAcks)
 		acker.Go(func() { c.writeAcks(reading, cancel) })
 	}
+	if s.outbox != nil || s.opt.Poll != nil {
+		c.wire = newWire()
+	}
 	if s.outbox != nil {
 		c.mailbox = s.outbox.join(at.Remote)
 		commander.Go(func() { c.writeCommands(reading, cancel) })
+	}
+	if s.opt.Poll != nil {
+		commander.Go(func() { c.poll(reading, cancel) })
 	}
 
 	err := c.read(reading)

@@ -81,10 +81,12 @@ tls = { cert = "/etc/packetboat/tls/server.crt", key = "/etc/packetboat/tls/serv
 [[serial]]
 name = "scale"
 port = "/dev/serial/by-id/usb-FTDI_*"
+[serial.poll]
 [serial.command]
 [[tcp]]
 name = "loggers"
 listen = ":7000"
+[tcp.poll]
 [tcp.command]
 [[bridge]]
 name = "cloud"

@@ -212,7 +212,6 @@ f:3:40: bridge[0].up[1].filter: has a # that is not the last level`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
 		{"pending: a section", "[[modbus]]\nname = \"m\"\n[[modbus.unit]]\nname = \"u\"\n", `f:1:3: modbus: is not supported in this version: remove it`},
 		{"pending: rules", "[[auth.rule]]\nuser = \"x\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
-		{"pending: polling", serialWith("[serial.poll]"), `f:4:9: serial[0].poll: is not supported in this version: remove it`},
 		{"pending: USB identities", "[[serial]]\nname = \"s\"\nmatch = { vid = \"0403\" }\n", `f:3:1: serial[0].match: is not supported in this version: remove it`},
 		{"pending: dialling a device", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\n", `f:3:1: tcp[0].connect: is not supported in this version; remove it or leave it at ""`},
 

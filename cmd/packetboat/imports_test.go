@@ -29,7 +29,7 @@ var graph = map[string][]string{
 	"broker":                   {"broker/packet", "broker/topic", "broker/qos", "broker/store", "config"},
 	"adapters/frame":           {},
 	"adapters/decode":          {"config"},
-	"adapters":                 {"adapters/frame", "adapters/decode", "broker", "broker/store", "broker/topic", "config"},
+	"adapters":                 {"adapters/frame", "adapters/decode", "broker", "broker/packet", "broker/store", "broker/topic", "config"},
 	"adapters/serial":          {"adapters", "config", "go.bug.st/serial"},
 	"adapters/tcp":             {"adapters", "config"},
 	"bridge/dial":              {"github.com/gobwas/ws"},
