@@ -9,6 +9,7 @@ import (
 	"net"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,10 +160,10 @@ func TestPollsKeepTheirTimesAndTakeTurnsWithCommands(t *testing.T) {
 			o.Poll = &PollOptions{Every: 5 * time.Second, Request: []byte("?\n"), Timeout: time.Second, Retries: 1}
 		})
 		var asked []string
-		dead := false
+		var dead atomic.Bool
 		r.answering(func(line string) string {
 			asked = append(asked, fmt.Sprintf("%v %s", time.Since(start), line))
-			if dead {
+			if dead.Load() {
 				return ""
 			}
 			if line == "?" {
@@ -174,7 +175,7 @@ func TestPollsKeepTheirTimesAndTakeTurnsWithCommands(t *testing.T) {
 		time.Sleep(5*time.Second + 100*time.Millisecond)
 		r.cmds.send("set", "x") // while the second poll is not answered yet
 		time.Sleep(4 * time.Second)
-		dead = true
+		dead.Store(true)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		want := []string{"0s ?", "5s ?", "5.7s x", "10s ?", "11s ?", "15s ?"}
