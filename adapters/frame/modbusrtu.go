@@ -10,9 +10,9 @@ import (
 //
 // The protocol ends a frame by a silence of 3.5 characters. No program behind
 // an operating system and an adapter sees that well, so a longer Gap separates
-// bursts, and a burst that is not one frame is cut by what the functions say of
-// their lengths and by the CRC: a request with the reply close behind it, or the
-// stray byte that a bus makes when its driver is switched. What fits nowhere is
+// bursts, and a burst is cut by what the functions say of their sizes and by the
+// CRC: a request with the reply close behind it, or the stray byte that a bus
+// makes when its driver is switched. What fits nowhere is
 // counted, in Garbage when it is shorter than a frame, else in Checksum.
 type ModbusRTU struct {
 	Gap time.Duration // 0 is DefaultGap
@@ -104,12 +104,7 @@ func (d *rtuDecoder) Flush() ([]byte, bool) {
 // cut takes a frame off the front, or a byte that begins none.
 func (d *rtuDecoder) cut(ended bool) ([]byte, bool) {
 	p := d.buf[d.off:]
-	n := 0
-	if ended && len(p) <= rtuMax && isRTU(p) {
-		n = len(p)
-	} else {
-		n = rtuSize(p, d.lost > 0)
-	}
+	n := rtuSize(p, ended, d.lost > 0)
 	if n == 0 {
 		d.off++
 		d.lost++
@@ -135,22 +130,30 @@ func (d *rtuDecoder) found() {
 
 func isRTU(p []byte) bool { return len(p) >= rtuMin && crcModbus(0xFFFF, p) == 0 }
 
-// rtuSize gives the size of the frame at the front of p, 0: there is none.
+// rtuSize gives the size of the frame at the front of p, 0: there is none. The
+// whole of p may be one if the burst has ended; but a frame with zeros behind it
+// has the right CRC, so the sizes that its function allows come first.
 //
-// Functions whose lengths are not known have any that makes the CRC fit, but not
+// Functions whose sizes are not known have any that makes the CRC fit, but not
 // among garbage, where one would fit by chance too often.
-func rtuSize(p []byte, lost bool) int {
+func rtuSize(p []byte, ended, lost bool) int {
 	if len(p) < rtuMin || p[0] > 247 {
 		return 0
 	}
 	request, reply := rtuSizes(p)
-	if request == 0 && !lost {
-		return firstFit(p)
+	if ended && len(p) == reply {
+		request, reply = reply, request // the least likely to be chance
 	}
 	for _, n := range [2]int{request, reply} {
-		if n <= len(p) && n <= rtuMax && isRTU(p[:n]) {
+		if n <= min(len(p), rtuMax) && isRTU(p[:n]) {
 			return n
 		}
+	}
+	switch {
+	case ended && len(p) <= rtuMax && isRTU(p):
+		return len(p)
+	case request == 0 && !lost:
+		return firstFit(p)
 	}
 	return 0
 }
