@@ -9,6 +9,7 @@ package frame
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,16 +23,27 @@ var ErrEncode = errors.New("not encodable as a frame")
 // Framing is a kind of framing with its parameters: line, delimiter, fixed …
 // It is immutable and may be shared by all connections.
 type Framing interface {
-	// Check says what is wrong with the parameters; nil is fine.
+	// Check says what is wrong with the parameters: nil or a *ParamError.
+	// A Framing that has not passed must not be used.
 	Check() error
 
 	// NewDecoder makes the decoder of one stream.
 	NewDecoder() Decoder
 
 	// Append appends the frame that carries payload: what a Decoder of the
-	// same Framing gives back as payload. Its error wraps ErrEncode.
+	// same Framing gives back as payload, or passes over when it is empty. Its
+	// error wraps ErrEncode.
 	Append(dst, payload []byte) ([]byte, error)
 }
+
+// ParamError says which parameter of a Framing is wrong.
+type ParamError struct {
+	Param   string // as in the configuration: "flush_after"
+	Problem string // "must be positive"
+}
+
+// Error implements error.
+func (e *ParamError) Error() string { return e.Param + " " + e.Problem }
 
 // Decoder cuts one stream into frames. Its duties:
 //
@@ -53,10 +65,11 @@ type Decoder interface {
 	Next() (frame []byte, ok bool)
 
 	// Idle is how long a silence ends an unfinished frame; 0 is never. After
-	// such a silence the owner calls Flush.
+	// such a silence the owner calls Flush, until it returns false.
 	Idle() time.Duration
 
-	// Flush returns what a silence completes, as Next does.
+	// Flush returns what a silence completes, as Next does. A silence may also
+	// be where a decoder that has lost its place finds it again.
 	Flush() (frame []byte, ok bool)
 
 	// Reset forgets an unfinished frame, and counts it: the stream has ended,
@@ -67,16 +80,20 @@ type Decoder interface {
 	Counters() Counters
 }
 
-// Counters of a Decoder. Bytes = those of frames, their markers and
-// Discarded, and what is still unfinished.
+// Counters of a Decoder. Bytes = those of frames, all markers (ends, headers,
+// check sums, escapes) that are not in Discarded, Discarded, and what is still
+// unfinished.
+//
+// Between two good frames a decoder that looks for its place byte by byte counts
+// one bad frame: how many there were nobody knows.
 type Counters struct {
 	Bytes      uint64 // pushed
 	Frames     uint64 // returned by Next and Flush
 	Blank      uint64 // empty ones, passed over without being bad
 	TooLong    uint64 // bad: longer than max
-	Unfinished uint64 // bad: the stream ended within
+	Unfinished uint64 // bad: cut short by the stream's end, a silence or the next frame's start
 	Checksum   uint64 // bad: CRC or length field wrong
-	Garbage    uint64 // bad: runs of bytes that belong to no frame
+	Garbage    uint64 // bad: runs of bytes that belong to no frame, escapes that mean nothing
 	Discarded  uint64 // bytes of all that was bad
 }
 
@@ -102,4 +119,30 @@ func (c Counters) Minus(o Counters) Counters {
 // Plus is the sum of two decoders' counters.
 func (c Counters) Plus(o Counters) Counters {
 	return c.Minus(Counters{}.Minus(o)) // unsigned numbers wrap around, and back
+}
+
+// maxMarker is how long an ending, a start or an end may be.
+const maxMarker = 16
+
+// checkMarker says what is wrong with the marker that is given as param.
+func checkMarker(param, marker string) error {
+	switch {
+	case marker == "":
+		return &ParamError{param, "is missing"}
+	case len(marker) > maxMarker:
+		return &ParamError{param, fmt.Sprintf("must be at most %d bytes", maxMarker)}
+	}
+	return nil
+}
+
+// checkMax says what is wrong with a longest frame.
+func checkMax(n int) error {
+	if n < 0 {
+		return &ParamError{"max", "must be positive"}
+	}
+	return nil
+}
+
+func tooLong(n, most int) error {
+	return fmt.Errorf("%w: %d bytes, at most %d", ErrEncode, n, most)
 }

@@ -2,7 +2,6 @@ package frame
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -35,33 +34,36 @@ func (l Line) withDefaults() Line {
 
 // Check implements Framing.
 func (l Line) Check() error {
-	if l.Max < 0 {
-		return errors.New("max must be positive")
+	l = l.withDefaults()
+	if err := checkMarker("ending", l.Ending); err != nil {
+		return err
 	}
-	if len(l.Ending) > 16 {
-		return errors.New("ending is longer than 16 bytes")
-	}
-	return nil
+	return checkMax(l.Max)
 }
 
 // NewDecoder implements Framing.
 func (l Line) NewDecoder() Decoder {
 	l = l.withDefaults()
-	return &lineDecoder{ending: []byte(l.Ending), trim: l.Trim, max: l.Max}
+	return &lineDecoder{ending: []byte(l.Ending), trim: l.Trim, noBlanks: l.Trim, max: l.Max}
 }
 
 // Append implements Framing.
 func (l Line) Append(dst, payload []byte) ([]byte, error) {
 	l = l.withDefaults()
-	if len(payload) > l.Max {
-		return dst, fmt.Errorf("%w: %d bytes, at most %d", ErrEncode, len(payload), l.Max)
+	return appendEnded(dst, payload, l.Ending, l.Max)
+}
+
+// appendEnded appends payload and its ending.
+func appendEnded(dst, payload []byte, ending string, most int) ([]byte, error) {
+	if len(payload) > most {
+		return dst, tooLong(len(payload), most)
 	}
 	start := len(dst)
 	dst = append(dst, payload...)
-	dst = append(dst, l.Ending...)
+	dst = append(dst, ending...)
 	// The ending may also come about where payload and ending meet.
-	if bytes.Index(dst[start:], []byte(l.Ending)) != len(payload) {
-		return dst[:start], fmt.Errorf("%w: it holds the line ending %q", ErrEncode, l.Ending)
+	if bytes.Index(dst[start:], []byte(ending)) != len(payload) {
+		return dst[:start], fmt.Errorf("%w: it holds the ending %q", ErrEncode, ending)
 	}
 	return dst, nil
 }
@@ -69,9 +71,10 @@ func (l Line) Append(dst, payload []byte) ([]byte, error) {
 // lineDecoder looks for the ending in the chunk itself while nothing is held
 // over, else in buf, to which just enough of the chunk is appended.
 type lineDecoder struct {
-	ending []byte
-	trim   bool
-	max    int
+	ending   []byte
+	trim     bool
+	noBlanks bool // empty frames are passed over
+	max      int
 
 	in       []byte // what Next has not looked at of the chunk
 	buf      []byte // held over: no complete ending in it; at most max + len(ending)
@@ -102,10 +105,11 @@ func (d *lineDecoder) Next() ([]byte, bool) {
 			continue
 		}
 		if d.trim {
-			if line = bytes.TrimSpace(line); len(line) == 0 {
-				d.c.Blank++
-				continue
-			}
+			line = bytes.TrimSpace(line)
+		}
+		if len(line) == 0 && d.noBlanks {
+			d.c.Blank++
+			continue
 		}
 		d.c.Frames++
 		return line, true

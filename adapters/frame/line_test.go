@@ -111,26 +111,6 @@ func TestLineCheck(t *testing.T) {
 	}
 }
 
-func TestSteadyStateAllocatesNothing(t *testing.T) {
-	d := Line{Trim: true, Max: 64}.NewDecoder()
-	stream := []byte(strings.Repeat("12.5,60.1\r\n", 20) + strings.Repeat("x", 100) + "\nhalf a li")
-	rest := []byte("ne\n")
-	feed := func() {
-		for _, chunk := range [][]byte{stream, rest} {
-			d.Push(chunk)
-			for {
-				if _, ok := d.Next(); !ok {
-					break
-				}
-			}
-		}
-	}
-	feed()
-	if n := testing.AllocsPerRun(100, feed); n != 0 {
-		t.Fatalf("%v allocations", n)
-	}
-}
-
 func FuzzLineSplits(f *testing.F) {
 	f.Add([]byte("a\nbc\r\n\r\nxxxxxxxxxxxxxxx\ny"), "\n", true, uint8(8), []byte{1, 3})
 	f.Add([]byte("a\r\r\nb\r\n\r"), "\r\n", false, uint8(3), []byte{1})
@@ -179,30 +159,4 @@ func FuzzLineSplits(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkLine(b *testing.B) {
-	for _, bb := range []struct {
-		name  string
-		chunk int
-	}{{"64KiB chunks", 64 << 10}, {"one byte", 1}} {
-		b.Run(bb.name, func(b *testing.B) {
-			stream := bytes.Repeat([]byte("scale,12.345,kg,stable,0001\r\n"), 4096)
-			d := Line{Trim: true}.NewDecoder()
-			b.SetBytes(int64(len(stream)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for rest := stream; len(rest) > 0; {
-					n := min(bb.chunk, len(rest))
-					d.Push(rest[:n])
-					for {
-						if _, ok := d.Next(); !ok {
-							break
-						}
-					}
-					rest = rest[n:]
-				}
-			}
-		})
-	}
 }
