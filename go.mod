@@ -7,6 +7,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/creack/pty v1.1.24
 	github.com/eclipse/paho.golang v0.23.0
+	github.com/expr-lang/expr v1.17.8
 	github.com/gobwas/ws v1.5.0
 	go.bug.st/serial v1.8.0
 	golang.org/x/sys v0.49.0

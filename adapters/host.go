@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -45,7 +46,8 @@ func Checking() Host {
 }
 
 // Stream makes the Options of a configured stream, in whose texts {gateway}
-// and {name} are bound already. Its error is a *KeyError.
+// and {name} are bound already. Its error is a *KeyError,
+// or several that are joined.
 func (h Host) Stream(cfg *config.Stream) (Options, error) {
 	o := Options{
 		Name:   cfg.Name,
@@ -64,14 +66,11 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 	default:
 		return o, &KeyError{"frame.type", fmt.Errorf("%q is not supported in this version", cfg.Frame.Type)}
 	}
-	switch cfg.Decode.Type {
-	case "text":
-		o.NewDecoder = func() decode.Decoder { return decode.Text{} }
-	case "raw":
-		o.NewDecoder = func() decode.Decoder { return decode.Raw{} }
-	default:
-		return o, &KeyError{"decode.type", fmt.Errorf("%q is not supported in this version", cfg.Decode.Type)}
+	decoding, err := decode.New(cfg.Decode)
+	if err != nil {
+		return o, keyError(err)
 	}
+	o.NewDecoder = decoding.New
 	if c := cfg.Command; c != nil {
 		o.Command = &CommandOptions{
 			Attach:  func(filter string) (Commands, func(), error) { return h.Attach(cfg.Name, filter) },
@@ -92,6 +91,22 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 		o.Poll = &PollOptions{Every: p.Every, Request: request, Timeout: p.Timeout, Retries: p.Retries}
 	}
 	return o, nil
+}
+
+// keyError makes a *KeyError of decode's; of several that are joined, several.
+func keyError(err error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		var list []error
+		for _, e := range all.Unwrap() {
+			list = append(list, keyError(e))
+		}
+		return errors.Join(list...)
+	}
+	var e *decode.KeyError
+	if errors.As(err, &e) {
+		return &KeyError{e.Key, e.Err}
+	}
+	return err
 }
 
 // literal is the template that stands for s itself.

@@ -182,3 +182,7 @@ func showValue(n *node) string {
 		return fmt.Sprint(v)
 	}
 }
+
+// KeyPath gives the path of a key that is free, such as a name in set, within a
+// section: set.kg, set."weight in kg".
+func KeyPath(section, name string) string { return join(section, name) }

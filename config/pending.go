@@ -30,12 +30,6 @@ var pendingTable = [...]pendingRow{
 
 	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},
 	{"serial[].frame.crc tcp[].frame.crc", off(`""`)},
-	{"serial[].decode.type tcp[].decode.type", only(`"text"`, `"raw"`)},
-	{"serial[].when tcp[].when", off(`""`)},
-	{"serial[].set tcp[].set", absent()},
-	{"serial[].on_change tcp[].on_change", off(`false`)},
-	{"serial[].dead_band tcp[].dead_band", off(`0.0`)},
-	{"serial[].rate tcp[].rate", off(`0`)},
 	{"serial[].silent_after tcp[].silent_after", off(`"0s"`)},
 	{"serial[].match", absent()},
 	{"tcp[].connect", off(`""`)},

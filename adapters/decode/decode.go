@@ -35,9 +35,16 @@ type Value struct {
 
 // Field is a named part of a structured value.
 type Field struct {
-	Name  string
-	Value any // string, float64, int64, bool, or nil
+	Name string
+
+	// Value is a string, float64 (finite), int64, uint64 (where int64 is too
+	// small), bool, nil or JSON.
+	Value any
 }
+
+// JSON is a value that has parts of its own, or is a number that no type of Go
+// holds: the text of it.
+type JSON string
 
 // Text publishes the frame's bytes as they are and, when they are valid UTF-8,
 // says so. Bytes that are not (a degree sign in Latin-1) are published all the
