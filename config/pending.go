@@ -41,7 +41,6 @@ var pendingTable = [...]pendingRow{
 	{"serial[].command.reply tcp[].command.reply", off(`"{gateway}/{name}/reply"`, `""`)},
 	{"serial[].command.states tcp[].command.states", off(`"{gateway}/{name}/set/state"`, `""`)},
 	{"serial[].command.retries tcp[].command.retries", off(`0`)},
-	{"serial[].match", absent()},
 	{"tcp[].connect", off(`""`)},
 	{"tcp[].tls", absent()},
 	{"tcp[].identity", only(`"peer"`)},

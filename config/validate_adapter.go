@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // decodersWithFields make values that {field:NAME} can take a part of.
@@ -11,13 +12,18 @@ var decodersWithFields = []string{"json", "nmea", "keyvalue", "csv", "regexp", "
 func (k *checker) serial(i int, s *Serial) {
 	path := index("serial", i)
 	k.stream(path, &s.Stream, []string{"port", "time"})
+	if s.Port != "" && s.Match != nil && *s.Match == (USB{}) {
+		s.Match = nil // off
+	}
 	switch {
 	case s.Port != "" && s.Match != nil:
 		k.fail(path+".match", "is set beside port; give one of them")
-	case s.Port == "" && s.Match == nil && !k.c.isSet(path+".match"):
-		k.fail(path+".port", "is missing: give the path of the port, such as /dev/serial/by-id/usb-…")
+	case s.Match != nil:
+		k.usb(path+".match", s.Match)
+	case s.Port == "" && !k.c.isSet(path+".match"):
+		k.fail(path+".port", "is missing: give the path of the port, such as /dev/serial/by-id/usb-…, or match with its USB identity (packetboat ports lists both)")
 	case s.Port != "" && s.Port[0] != '/':
-		k.fail(path+".port", "%q is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (ls /dev/serial/by-id/* /dev/tty[A-Z]* shows those there are)", s.Port)
+		k.fail(path+".port", "%q is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (packetboat ports lists those there are)", s.Port)
 	case s.Port != "":
 		if _, err := filepath.Match(s.Port, ""); err != nil {
 			k.fail(path+".port", "%q is not a valid glob; a literal [ is written \\[", s.Port)
@@ -29,6 +35,27 @@ func (k *checker) serial(i int, s *Serial) {
 			k.fail(path+".port", "is the port of %s already (at %s)", first, k.c.At(first+".port"))
 			break
 		}
+		if o := &k.c.Serial[j]; s.Enabled && o.Enabled && s.Match != nil && o.Match != nil && *s.Match == *o.Match {
+			first := index("serial", j)
+			k.fail(path+".match", "is that of %s already (at %s)", first, k.c.At(first+".match"))
+			break
+		}
+	}
+}
+
+// usb checks the USB identity of a port.
+func (k *checker) usb(path string, u *USB) {
+	for key, id := range map[string]*string{"vid": &u.VID, "pid": &u.PID} {
+		if *id != "" && (len(*id) != 4 || strings.Trim(*id, "0123456789abcdefABCDEF") != "") {
+			k.fail(path+"."+key, "%q is not four hexadecimal digits, such as \"0403\" (packetboat ports shows them)", *id)
+		}
+		*id = strings.ToLower(*id)
+	}
+	switch {
+	case *u == (USB{}):
+		k.fail(path, "names nothing: give vid and pid, and serial where there are several of a kind (packetboat ports shows them)")
+	case u.VID == "" && u.PID != "":
+		k.fail(path+".vid", "is missing: pid means something together with vid only")
 	}
 }
 

@@ -42,7 +42,7 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }
