@@ -29,6 +29,7 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	s := c.s
 	now := time.Now()
 	s.c.lastFrame.Store(now.UnixNano())
+	s.presence.frame(c.presence, now)
 	if err := c.decoder.Decode(f, &c.value); err != nil {
 		s.c.undecoded.Add(1)
 		if more, ok := s.badFrames.allow(); ok {

@@ -33,8 +33,9 @@ type Stream struct {
 	Rate int `toml:"rate" default:"0" min:"0"`
 	// SilentAfter so long without a frame the presence is "silent"; 0 is never.
 	SilentAfter time.Duration `toml:"silent_after" default:"0s"`
-	// Status is the topic of the retained presence, expanded; "" is none.
-	Status  string   `toml:"status" default:"{gateway}/{name}/status"`
+	// Status is the topic of the retained presence; "" is none. Bound: {gateway}
+	// and {name}. Left to expand: {remote} (TCP only).
+	Status  Template `toml:"status" default:"{gateway}/{name}/status"`
 	Poll    *Poll    `toml:"poll"`    // nil: none
 	Command *Command `toml:"command"` // nil: none
 }

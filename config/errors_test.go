@@ -145,6 +145,8 @@ f:3:33: serial[0].match.pid: "60G1" is not four hexadecimal digits, such as "040
 		{"topic: empty", serialWith(`topic = ""`), `f:4:9: serial[0].topic: must not be empty`},
 		{"topic: an open brace", serialWith(`status = "{gateway"`), `f:4:10: serial[0].status: has a { without its }; a literal { is written {{`},
 		{"topic: a status that changes", serialWith(`status = "{time}"`), `f:4:10: serial[0].status: {time} means nothing here; there are {gateway} {name}`},
+		{"topic: a status of each peer", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\nstatus = \"{remote}/status\"\n", ``},
+		{"silent: without a topic to say so", serialWith("status = \"\"\nsilent_after = \"1m\""), `f:5:16: serial[0].silent_after: needs status, the topic that says silent`},
 		{"topic: no status", serialWith(`status = ""`), ``},
 		{"command: a filter that is none", serialWith(`command = { topic = "a/#/b" }`), `f:4:21: serial[0].command.topic: has a # that is not the last level`},
 		{"command: an unknown placeholder", serialWith(`command = { encode = "{paylod}" }`), `f:4:22: serial[0].command.encode: {paylod} means nothing here; there are {gateway} {name} {payload} {topic} {field:NAME} (did you mean {payload}?)`},

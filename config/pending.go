@@ -36,7 +36,6 @@ var pendingTable = [...]pendingRow{
 	{"serial[].on_change tcp[].on_change", off(`false`)},
 	{"serial[].dead_band tcp[].dead_band", off(`0.0`)},
 	{"serial[].rate tcp[].rate", off(`0`)},
-	{"serial[].silent_after tcp[].silent_after", off(`"0s"`)},
 	{"serial[].poll tcp[].poll", absent()},
 	{"serial[].command.reply tcp[].command.reply", off(`"{gateway}/{name}/reply"`, `""`)},
 	{"serial[].command.states tcp[].command.states", off(`"{gateway}/{name}/set/state"`, `""`)},

@@ -89,7 +89,14 @@ func (k *checker) stream(path string, s *Stream, own []string) {
 		own = append(own, "field:")
 	}
 	s.Topic = k.topic(path+".topic", s.Topic, now, own, false)
-	k.topicText(path+".status", &s.Status, now, true)
+	var peers []string
+	if slices.Contains(own, "remote") {
+		peers = []string{"remote"}
+	}
+	s.Status = k.topic(path+".status", s.Status, now, peers, true)
+	if s.SilentAfter > 0 && s.Status.IsZero() && !k.reported[path+".status"] {
+		k.fail(path+".silent_after", "needs status, the topic that says silent")
+	}
 	if c := s.Command; c != nil {
 		path += ".command"
 		if c.Topic == "" {
