@@ -40,9 +40,6 @@ var pendingTable = [...]pendingRow{
 	{"serial[].command.reply tcp[].command.reply", off(`"{gateway}/{name}/reply"`, `""`)},
 	{"serial[].command.states tcp[].command.states", off(`"{gateway}/{name}/set/state"`, `""`)},
 	{"serial[].command.retries tcp[].command.retries", off(`0`)},
-	{"tcp[].connect", off(`""`)},
-	{"tcp[].tls", absent()},
-	{"tcp[].identity", only(`"peer"`)},
 
 	{"modbus", absent()},
 

@@ -65,10 +65,66 @@ func (k *checker) tcp(i int, t *TCP) {
 	switch {
 	case t.Listen != "" && t.Connect != "":
 		k.fail(path+".connect", "is set beside listen; give one of them")
-	case t.Listen == "" && !k.c.isSet(path+".connect"):
-		k.fail(path+".listen", "is missing: give the address that devices connect to, such as \":7000\"")
 	case t.Listen != "":
 		k.hostPort(path+".listen", t.Listen, "")
+		k.listenTLS(path, t)
+	case t.Connect != "":
+		k.connect(path, t)
+	case !k.reported[path+".connect"]:
+		k.fail(path+".listen", "is missing: give the address that devices connect to, such as \":7000\", or connect, the address of a device to call")
+	}
+	k.besideConfig(path+".tls", map[string]*string{"cert": &t.TLS.Cert, "key": &t.TLS.Key, "client_ca": &t.TLS.ClientCA, "ca": &t.TLS.CA})
+}
+
+// connect checks the keys of a device that is called.
+func (k *checker) connect(path string, t *TCP) {
+	switch host, port, msg := splitHostPort(t.Connect); {
+	case msg != "":
+		k.fail(path+".connect", "%q %s", t.Connect, msg)
+	case host == "" || port == "0":
+		k.fail(path+".connect", "%q must have a host and a port, such as 10.0.0.9:4001", t.Connect)
+	}
+	if t.Identity != "peer" {
+		k.fail(path+".identity", "is for devices that connect here (listen); that of connect is its host")
+	}
+	if k.c.isSet(path + ".max_connections") {
+		k.fail(path+".max_connections", "belongs to listen")
+	}
+	tls := &t.TLS
+	if tls.ClientCA != "" {
+		k.fail(path+".tls.client_ca", "belongs to listen; the authority of the device's certificate is ca")
+	}
+	if tls.ClientCert != "optional" {
+		k.fail(path+".tls.client_cert", "belongs to listen")
+	}
+	if tls.Cert == "" && tls.Key != "" {
+		k.fail(path+".tls.cert", "is missing: it goes with key")
+	}
+	if tls.Key == "" && tls.Cert != "" {
+		k.fail(path+".tls.key", "is missing: it goes with cert")
+	}
+}
+
+// listenTLS checks the keys of TLS where devices connect.
+func (k *checker) listenTLS(path string, t *TCP) {
+	tls := &t.TLS
+	if tls.ClientCert == "username" && t.Identity == "first-frame" {
+		k.fail(path+".identity", "is first-frame, but tls.client_cert = \"username\" names the devices already; choose one")
+	}
+	path += ".tls"
+	for _, s := range []struct{ key, value string }{{"ca", tls.CA}, {"server_name", tls.ServerName}, {"alpn", strings.Join(tls.ALPN, " ")}} {
+		if s.value != "" {
+			k.fail(path+"."+s.key, "belongs to connect")
+		}
+	}
+	if tls.ClientCA == "" && tls.ClientCert != "optional" {
+		k.fail(path+".client_cert", needsClientCA)
+	}
+	if tls.Cert == "" && (tls.Key != "" || tls.ClientCA != "") {
+		k.fail(path+".cert", "is missing: the file with the certificate that devices see")
+	}
+	if tls.Key == "" && (tls.Cert != "" || tls.ClientCA != "") {
+		k.fail(path+".key", "is missing: the file with the key of cert")
 	}
 }
 

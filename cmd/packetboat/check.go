@@ -48,7 +48,14 @@ func summary(w io.Writer, c *config.Config) {
 	}
 	for i := range c.TCP {
 		t := &c.TCP[i]
-		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, t.Listen, ofStream(c, &t.Stream))
+		where := t.Listen
+		if t.Connect != "" {
+			where = "calls " + t.Connect
+		}
+		if t.TLS.On() {
+			where += " over TLS"
+		}
+		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, where, ofStream(c, &t.Stream))
 	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]

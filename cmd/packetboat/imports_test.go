@@ -31,7 +31,7 @@ var graph = map[string][]string{
 	"adapters/decode":          {"config"},
 	"adapters":                 {"adapters/frame", "adapters/decode", "broker", "broker/store", "broker/topic", "config"},
 	"adapters/serial":          {"adapters", "config", "go.bug.st/serial"},
-	"adapters/tcp":             {"adapters", "config"},
+	"adapters/tcp":             {"adapters", "adapters/frame", "config"},
 	"bridge/dial":              {"github.com/gobwas/ws"},
 	"bridge": {"bridge/dial", "broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
