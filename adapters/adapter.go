@@ -124,7 +124,7 @@ type Stats struct {
 	Ready   bool   // the port is open, or devices can connect
 	Open    int    // links open now
 	Opened  uint64 // links opened; of a serial port, all after the first are reopenings
-	Refused uint64 // connections over max_connections
+	Refused uint64 // connections not served: over max_connections, without TLS or a name
 
 	Frame     frame.Counters // what the framing saw
 	Undecoded uint64         // frames that the decoder rejected

@@ -52,10 +52,13 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 	o := Options{
 		Name:   cfg.Name,
 		Topic:  cfg.Topic,
-		Status: literal(cfg.Status),
+		Status: cfg.Status,
 		QoS:    byte(cfg.QoS),
 		Retain: cfg.Retain,
 		MaxAge: cfg.MaxAge,
+
+		SilentAfter: cfg.SilentAfter,
+
 		Broker: h.Broker,
 		Disk:   h.Disk,
 		Log:    h.Log,

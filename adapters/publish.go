@@ -29,6 +29,7 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	s := c.s
 	now := time.Now()
 	s.c.lastFrame.Store(now.UnixNano())
+	s.presence.frame(c.presence, now)
 	if c.wire != nil && c.wire.offer(f) {
 		return nil // the answer to a command
 	}

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,11 +65,18 @@ func (s *Stream) Stats() Stats {
 	return st
 }
 
-// RefuseLink counts a connection over max_connections, and logs it now and
-// then.
-func (s *Stream) RefuseLink(remote string, most int) {
+// RefuseLink counts a connection that is not served, and logs now and then why.
+func (s *Stream) RefuseLink(remote string, why error) {
 	s.c.refused.Add(1)
 	if more, ok := s.refusals.allow(); ok {
-		s.opt.Log.Warn("connection refused: max_connections reached", "remote", remote, "max_connections", most, "suppressed", more)
+		s.opt.Log.Warn("connection refused", "remote", remote, "error", why, "suppressed", more)
+	}
+}
+
+// ReplaceLink tells now and then that a peer's new connection ends its old one.
+func (s *Stream) ReplaceLink(name string, old, new net.Addr) {
+	if more, ok := s.links.allow(); ok {
+		s.opt.Log.Warn("a newer connection with the same name: the older one is closed; if this goes on, two devices have this name",
+			"remote", name, "old", old, "new", new, "suppressed", more)
 	}
 }

@@ -24,6 +24,9 @@ type Options struct {
 
 	Topic  config.Template
 	Status config.Template // zero: none. With {remote}, each peer has its own
+	// SilentAfter so long without a frame the presence is silent; 0 is never.
+	SilentAfter time.Duration
+
 	QoS    byte
 	Retain bool
 	MaxAge time.Duration // message expiry; 0 is none
@@ -121,7 +124,7 @@ func NewStream(opt Options) (*Stream, error) {
 		}
 	}
 	s := &Stream{opt: opt, origin: "adapter/" + opt.Name}
-	s.presence = newPresence(opt.Status, s.publishPresence)
+	s.presence = newPresence(opt.Status, opt.SilentAfter, s.publishPresence)
 	if opt.Command != nil {
 		var err error
 		if s.outbox, err = newOutbox(s, *opt.Command); err != nil {
@@ -235,6 +238,8 @@ type conn struct {
 	counted frame.Counters
 	paused  bool // since the last read
 
+	presence *presenceState // nil: none
+
 	acks    chan store.Receipt
 	mailbox *mailbox
 
@@ -251,7 +256,7 @@ func (s *Stream) Serve(ctx context.Context, link Link, at Place) error {
 	}
 	s.c.opened.Add(1)
 	s.c.open.Add(1)
-	s.presence.add(at, 1)
+	c.presence = s.presence.add(at, 1)
 
 	reading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -48,6 +48,9 @@ func expandTopic(t config.Template, at Place, now time.Time, fields []decode.Fie
 	}))
 }
 
+// Level is s as {remote} has it, a part of one topic level.
+func Level(s string) string { return string(appendLevel(nil, s)) }
+
 // appendLevel appends s as a part of one topic level.
 func appendLevel(dst []byte, s string) []byte {
 	if s == "" || !utf8.ValidString(s) {

@@ -33,8 +33,9 @@ type Stream struct {
 	Rate int `toml:"rate" default:"0" min:"0"`
 	// SilentAfter so long without a frame the presence is "silent"; 0 is never.
 	SilentAfter time.Duration `toml:"silent_after" default:"0s"`
-	// Status is the topic of the retained presence, expanded; "" is none.
-	Status  string   `toml:"status" default:"{gateway}/{name}/status"`
+	// Status is the topic of the retained presence; "" is none. Bound: {gateway}
+	// and {name}. Left to expand: {remote} (TCP only).
+	Status  Template `toml:"status" default:"{gateway}/{name}/status"`
 	Poll    *Poll    `toml:"poll"`    // nil: none
 	Command *Command `toml:"command"` // nil: none
 }
@@ -196,7 +197,8 @@ type TCP struct {
 	Listen  string `toml:"listen"`  // host:port; one of Listen and Connect is given
 	Connect string `toml:"connect"` // host:port
 	TLS     TCPTLS `toml:"tls"`
-	// Identity is what {remote} is: peer (its address) or first-frame.
+	// Identity is what {remote} is: peer (its address) or first-frame. With
+	// Connect it is the host of that.
 	Identity       string        `toml:"identity" default:"peer" enum:"peer first-frame"`
 	MaxConnections int           `toml:"max_connections" default:"256" min:"1"`
 	IdleTimeout    time.Duration `toml:"idle_timeout" default:"0s"` // 0 is none
@@ -204,13 +206,25 @@ type TCP struct {
 	Ack string `toml:"ack"`
 }
 
-// TCPTLS is [tcp.tls]: as a listener's with Listen, as a bridge's with Connect.
+// TCPTLS is [tcp.tls]. Paths are absolute, or relative to the configuration
+// file when it is read.
 type TCPTLS struct {
-	Cert       string   `toml:"cert"`
-	Key        string   `toml:"key"`
-	ClientCA   string   `toml:"client_ca"`
-	ClientCert string   `toml:"client_cert" default:"optional" enum:"optional required username"`
-	CA         string   `toml:"ca"`
-	ServerName string   `toml:"server_name"`
+	// Cert and Key are the gateway's: required with Listen, a client's with
+	// Connect.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+
+	// With Listen. ClientCert username: the certificate's CN is {remote}.
+	ClientCA   string `toml:"client_ca"`
+	ClientCert string `toml:"client_cert" default:"optional" enum:"optional required username"`
+
+	// With Connect.
+	CA         string   `toml:"ca"`          // "": the system's
+	ServerName string   `toml:"server_name"` // "": the host of Connect
 	ALPN       []string `toml:"alpn"`
+}
+
+// On reports whether TLS is spoken: something is said of it.
+func (t *TCPTLS) On() bool {
+	return t.Cert != "" || t.Key != "" || t.ClientCA != "" || t.CA != "" || t.ServerName != "" || len(t.ALPN) > 0
 }

@@ -162,7 +162,8 @@ down = [{ filter = "cmd/{gateway}/#", topic = "{1}" }]
 		t.Errorf("listener: %+v", c.Listeners[0])
 	}
 	s := c.Serial[0]
-	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || s.Status != "tank-7/scale/status" || s.Command.Topic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
+	status, _ := s.Status.Literal()
+	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || status != "tank-7/scale/status" || s.Command.Topic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
 		t.Errorf("serial: %+v", s)
 	}
 	echo := func(dst []byte, name string) []byte { return append(append(dst, '<'), name+">"...) }

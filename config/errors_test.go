@@ -118,10 +118,18 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"listener: a transport that there is not", "[[listener]]\naddress = \"[::1]:1\"\ntransport = \"ws\"\n", `f:3:13: listener[0].transport: "ws" is none of tcp, websocket`},
 		{"limits: less than nothing", "limits.messages_per_second = -1\n", `f:1:30: limits.messages_per_second: must not be negative`},
 		{"listener: against an adapter", "[[tcp]]\nname = \"t\"\nlisten = \":1883\"\n", `f:3:10: tcp[0].listen: is taken by the broker, which listens on loopback when there is no [[listener]], already`},
-		{"serial: no port", "[[serial]]\nname = \"s\"\n", `f:1:3: serial[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…`},
-		{"serial: a port that is no path", "[[serial]]\nname = \"s\"\nport = \"ttyUSB0\"\n", `f:3:8: serial[0].port: "ttyUSB0" is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (ls /dev/serial/by-id/* /dev/tty[A-Z]* shows those there are)`},
+		{"serial: no port", "[[serial]]\nname = \"s\"\n", `f:1:3: serial[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…, or match with its USB identity (packetboat ports lists both)`},
+		{"serial: a port that is no path", "[[serial]]\nname = \"s\"\nport = \"ttyUSB0\"\n", `f:3:8: serial[0].port: "ttyUSB0" is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (packetboat ports lists those there are)`},
 		{"serial: a glob that is none", "[[serial]]\nname = \"s\"\nport = \"/dev/[x\"\n", `f:3:8: serial[0].port: "/dev/[x" is not a valid glob; a literal [ is written \[`},
 		{"serial: the same port twice", "[[serial]]\nname = \"s\"\nport = \"/p\"\n[[serial]]\nname = \"t\"\nport = \"/p\"\n", `f:6:8: serial[1].port: is the port of serial[0] already (at f:3:8)`},
+		{"serial: a USB identity beside a port", serialWith(`match = { vid = "0403" }`), `f:4:9: serial[0].match: is set beside port; give one of them`},
+		{"serial: a USB identity that is off, beside a port", serialWith(`match = { vid = "" }`), ``},
+		{"serial: a USB identity that names nothing", "[[serial]]\nname = \"s\"\nmatch = {}\n", `f:3:9: serial[0].match: names nothing: give vid and pid, and serial where there are several of a kind (packetboat ports shows them)`},
+		{"serial: a USB identity with digits that are none", "[[serial]]\nname = \"s\"\nmatch = { vid = \"0x0403\", pid = \"60G1\" }\n", `f:3:17: serial[0].match.vid: "0x0403" is not four hexadecimal digits, such as "0403" (packetboat ports shows them)
+f:3:33: serial[0].match.pid: "60G1" is not four hexadecimal digits, such as "0403" (packetboat ports shows them)`},
+		{"serial: half a USB identity", "[[serial]]\nname = \"s\"\nmatch = { pid = \"6001\" }\n", `f:3:9: serial[0].match.vid: is missing: pid means something together with vid only`},
+		{"serial: a serial number alone", "[[serial]]\nname = \"s\"\nmatch = { serial = \"A9007\" }\n", ``},
+		{"serial: the same USB identity twice", "[[serial]]\nname = \"s\"\nmatch = { vid = \"04d8\" }\n[[serial]]\nname = \"t\"\nmatch = { vid = \"04D8\" }\n", `f:6:9: serial[1].match: is that of serial[0] already (at f:3:9)`},
 		{"serial: the same port twice, one disabled", "[[serial]]\nname = \"s\"\nport = \"/p\"\n[[serial]]\nname = \"t\"\nport = \"/p\"\nenabled = false\n", ``},
 		{"adapters: one name for two", serial + "tcp = [{ name = \"s\", listen = \":7000\" }]\n", `f:2:17: tcp[0].name: "s" is the name of serial[0] already (at f:1:20)`},
 		{"adapters: a name that is no topic level", "[[serial]]\nname = \"a b\"\nport = \"/p\"\n", `f:2:8: serial[0].name: "a b" must not have "/", "+", "#", braces, spaces or control characters`},
@@ -137,10 +145,29 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"topic: empty", serialWith(`topic = ""`), `f:4:9: serial[0].topic: must not be empty`},
 		{"topic: an open brace", serialWith(`status = "{gateway"`), `f:4:10: serial[0].status: has a { without its }; a literal { is written {{`},
 		{"topic: a status that changes", serialWith(`status = "{time}"`), `f:4:10: serial[0].status: {time} means nothing here; there are {gateway} {name}`},
+		{"topic: a status of each peer", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\nstatus = \"{remote}/status\"\n", ``},
+		{"silent: without a topic to say so", serialWith("status = \"\"\nsilent_after = \"1m\""), `f:5:16: serial[0].silent_after: needs status, the topic that says silent`},
 		{"topic: no status", serialWith(`status = ""`), ``},
 		{"command: a filter that is none", serialWith(`command = { topic = "a/#/b" }`), `f:4:21: serial[0].command.topic: has a # that is not the last level`},
 		{"command: an unknown placeholder", serialWith(`command = { encode = "{paylod}" }`), `f:4:22: serial[0].command.encode: {paylod} means nothing here; there are {gateway} {name} {payload} {topic} {field:NAME} (did you mean {payload}?)`},
-		{"tcp: neither listen nor connect", "[[tcp]]\nname = \"t\"\n", `f:1:3: tcp[0].listen: is missing: give the address that devices connect to, such as ":7000"`},
+		{"tcp: neither listen nor connect", "[[tcp]]\nname = \"t\"\n", `f:1:3: tcp[0].listen: is missing: give the address that devices connect to, such as ":7000", or connect, the address of a device to call`},
+		{"tcp: both listen and connect", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\nconnect = \"h:1\"\n", `f:4:11: tcp[0].connect: is set beside listen; give one of them`},
+		{"tcp: a device to call", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\n", ``},
+		{"tcp: a device to call without a port", "[[tcp]]\nname = \"t\"\nconnect = \"10.0.0.9\"\n", `f:3:11: tcp[0].connect: "10.0.0.9" is not host:port, such as 127.0.0.1:1883 or [::1]:1883`},
+		{"tcp: a device to call without a host", "[[tcp]]\nname = \"t\"\nconnect = \":4001\"\n", `f:3:11: tcp[0].connect: ":4001" must have a host and a port, such as 10.0.0.9:4001`},
+		{"tcp: keys of listen with connect", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\nidentity = \"first-frame\"\nmax_connections = 5\ntls = { client_ca = \"a\", client_cert = \"required\" }\n", `f:4:12: tcp[0].identity: is for devices that connect here (listen); that of connect is its host
+f:5:19: tcp[0].max_connections: belongs to listen
+f:6:21: tcp[0].tls.client_ca: belongs to listen; the authority of the device's certificate is ca
+f:6:40: tcp[0].tls.client_cert: belongs to listen`},
+		{"tcp: a certificate without its key", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\ntls = { cert = \"c\" }\n", `f:4:7: tcp[0].tls.key: is missing: it goes with cert`},
+		{"tcp: a key without its certificate", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\ntls = { key = \"c\" }\n", `f:4:7: tcp[0].tls.cert: is missing: it goes with key`},
+		{"tcp: keys of connect with listen", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\ntls = { cert = \"c\", key = \"k\", ca = \"a\", server_name = \"s\", alpn = [\"x\"] }\n", `f:4:37: tcp[0].tls.ca: belongs to connect
+f:4:56: tcp[0].tls.server_name: belongs to connect
+f:4:68: tcp[0].tls.alpn: belongs to connect`},
+		{"tcp: client certificates and none of its own", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\ntls = { client_ca = \"c\" }\n", `f:4:7: tcp[0].tls.cert: is missing: the file with the certificate that devices see
+f:4:7: tcp[0].tls.key: is missing: the file with the key of cert`},
+		{"tcp: client certificates without an authority", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\ntls = { cert = \"c\", key = \"k\", client_cert = \"required\" }\n", `f:4:46: tcp[0].tls.client_cert: needs client_ca, the file with the authority that client certificates are verified against`},
+		{"tcp: two names for a device", "[[tcp]]\nname = \"t\"\nlisten = \":1\"\nidentity = \"first-frame\"\ntls = { cert = \"c\", key = \"k\", client_ca = \"a\", client_cert = \"username\" }\n", `f:4:12: tcp[0].identity: is first-frame, but tls.client_cert = "username" names the devices already; choose one`},
 		{"tcp: no port", "[[tcp]]\nname = \"t\"\nlisten = \"7000\"\n", `f:3:10: tcp[0].listen: "7000" is not host:port, such as 127.0.0.1:1883 or [::1]:1883`},
 		{"bridge: no servers", "[[bridge]]\nname = \"b\"\nup = [{ filter = \"#\" }]\n", `f:1:3: bridge[0].servers: is missing: give at least one, such as ["mqtt://broker.example.com:1883"]`},
 		{"bridge: no rules", "[[bridge]]\nname = \"b\"\nservers = [\"mqtt://h\"]\n", `f:1:3: bridge[0]: has no rules; give it a [[bridge.up]] or [[bridge.down]] with a filter`},
@@ -212,8 +239,6 @@ f:3:40: bridge[0].up[1].filter: has a # that is not the last level`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
 		{"pending: a section", "[[modbus]]\nname = \"m\"\n[[modbus.unit]]\nname = \"u\"\n", `f:1:3: modbus: is not supported in this version: remove it`},
 		{"pending: rules", "[[auth.rule]]\nuser = \"x\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
-		{"pending: USB identities", "[[serial]]\nname = \"s\"\nmatch = { vid = \"0403\" }\n", `f:3:1: serial[0].match: is not supported in this version: remove it`},
-		{"pending: dialling a device", "[[tcp]]\nname = \"t\"\nconnect = \"h:1\"\n", `f:3:1: tcp[0].connect: is not supported in this version; remove it or leave it at ""`},
 
 		// All at once, in order.
 		{"all errors come at once", "[queue]\nmax_size = \"1MiB\"\n[[serial]]\nport = 5\nbaut = 1\n[lo]\n", `f:2:12: queue.max_size: must be at least 16MiB

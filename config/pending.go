@@ -30,11 +30,6 @@ var pendingTable = [...]pendingRow{
 
 	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},
 	{"serial[].frame.crc tcp[].frame.crc", off(`""`)},
-	{"serial[].silent_after tcp[].silent_after", off(`"0s"`)},
-	{"serial[].match", absent()},
-	{"tcp[].connect", off(`""`)},
-	{"tcp[].tls", absent()},
-	{"tcp[].identity", only(`"peer"`)},
 
 	{"modbus", absent()},
 

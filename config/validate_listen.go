@@ -81,15 +81,23 @@ func (k *checker) listenerTLS(path string, t *ListenerTLS) (certUser bool) {
 	if t == nil {
 		return false
 	}
-	for key, file := range map[string]*string{"cert": &t.Cert, "key": &t.Key, "client_ca": &t.ClientCA} {
+	k.besideConfig(path, map[string]*string{"cert": &t.Cert, "key": &t.Key, "client_ca": &t.ClientCA})
+	if t.ClientCA == "" && t.ClientCert != "optional" {
+		k.fail(path+".client_cert", needsClientCA)
+	}
+	return t.ClientCert == "username"
+}
+
+const needsClientCA = "needs client_ca, the file with the authority that client certificates are verified against"
+
+// besideConfig makes relative paths absolute: they are relative to the file that
+// has them.
+func (k *checker) besideConfig(path string, files map[string]*string) {
+	for key, file := range files {
 		if *file != "" && !filepath.IsAbs(*file) {
 			*file = filepath.Join(filepath.Dir(k.c.At(path+"."+key).File), *file)
 		}
 	}
-	if t.ClientCA == "" && t.ClientCert != "optional" {
-		k.fail(path+".client_cert", "needs client_ca, the file with the authority that client certificates are verified against")
-	}
-	return t.ClientCert == "username"
 }
 
 // fdNameProblem says what is wrong with the name of a socket that systemd

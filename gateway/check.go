@@ -32,9 +32,9 @@ func Check(cfg *config.Config) config.Errors {
 	return c.errs
 }
 
-// CheckFiles reads the certificates and keys that listeners and bridges need, as
-// whoever runs this. A gateway starts without them, and listens and connects when
-// they are there.
+// CheckFiles reads the certificates and keys that listeners, adapters and bridges
+// need, as whoever runs this. A gateway starts without them, and listens and
+// connects when they are there.
 func CheckFiles(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	for i := range cfg.Listeners {
@@ -46,6 +46,9 @@ func CheckFiles(cfg *config.Config) config.Errors {
 			errors.As(err, &e)
 			c.fail(fmt.Sprintf("listener[%d].tls.%s", i, e.key), "%v (%s)", e.err, e.remedy)
 		}
+	}
+	for i := range cfg.TCP {
+		c.role(fmt.Sprintf("tcp[%d]", i), tcp.CheckFiles(cfg.TCP[i]))
 	}
 	for i := range cfg.Bridges {
 		c.role(fmt.Sprintf("bridge[%d]", i), bridge.CheckFiles(cfg.Bridges[i]))

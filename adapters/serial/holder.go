@@ -43,50 +43,85 @@ func errPermission(who, path string, mode, gid uint32, group string) error {
 	return fmt.Errorf("%w: %s may not read and write it, and no group may (a udev rule can change that: GROUP=\"dialout\", MODE=\"0660\")", fs.ErrPermission, who)
 }
 
-// holder names the process that has path locked or open, as far as we may
-// see; "" if we cannot.
-func holder(path string) string {
+// A Holder is a process that has a port locked or open.
+type Holder struct {
+	Process int    `json:"process"`
+	Name    string `json:"name,omitempty"` // "" where it may not be seen
+}
+
+// String names the process.
+func (h Holder) String() string {
+	if h.Name == "" {
+		return fmt.Sprintf("process %d", h.Process)
+	}
+	return fmt.Sprintf("%s (process %d)", h.Name, h.Process)
+}
+
+// FindHolder finds who has path locked or, as far as we may see, open: without
+// the rights for it, only processes of the same user.
+func FindHolder(path string) (h Holder, ok bool) {
+	pid, ok := lockedBy(path)
+	if !ok {
+		pid, ok = openedBy(path)
+	}
+	if !ok {
+		return Holder{}, false
+	}
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // it may just have ended
+	return Holder{pid, strings.TrimSpace(string(name))}, true
+}
+
+func lockedBy(path string) (pid int, ok bool) {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil {
-		return ""
+		return 0, false
 	}
-	if f, err := os.Open("/proc/locks"); err == nil {
-		defer f.Close()
-		want := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
-		for sc := bufio.NewScanner(f); sc.Scan(); {
-			// 1: FLOCK  ADVISORY  WRITE 1234 00:05:678 0 EOF
-			if w := strings.Fields(sc.Text()); len(w) > 5 && w[5] == want {
-				return process(w[4])
-			}
+	f, err := os.Open("/proc/locks")
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	want := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		// 1: FLOCK  ADVISORY  WRITE 1234 00:05:678 0 EOF
+		if w := strings.Fields(sc.Text()); len(w) > 5 && w[5] == want {
+			return processID(w[4])
 		}
 	}
+	return 0, false
+}
+
+func openedBy(path string) (pid int, ok bool) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return ""
+		return 0, false
 	}
-	fds, err := filepath.Glob("/proc/[0-9]*/fd/*") // only our own without the rights
+	fds, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	if err != nil {
-		return ""
+		return 0, false
 	}
 	for _, fd := range fds {
 		if target, err := os.Readlink(fd); err == nil && target == real {
-			return process(strings.Split(fd, "/")[2])
+			return processID(strings.Split(fd, "/")[2])
 		}
 	}
-	return ""
+	return 0, false
 }
 
-// process describes a process by its id.
-func process(pid string) string {
-	if n, err := strconv.Atoi(pid); err != nil || n <= 0 { // of another container
+// processID reads a process id; those of other containers are 0 or -1.
+func processID(text string) (pid int, ok bool) {
+	pid, err := strconv.Atoi(text)
+	return pid, err == nil && pid > 0
+}
+
+// holder names who has path locked or open; "" if we cannot see it.
+func holder(path string) string {
+	h, ok := FindHolder(path)
+	switch {
+	case !ok:
 		return ""
-	}
-	if n, _ := strconv.Atoi(pid); n == os.Getpid() {
+	case h.Process == os.Getpid():
 		return "another adapter of this gateway"
 	}
-	name, err := os.ReadFile(filepath.Join("/proc", pid, "comm"))
-	if err != nil {
-		return "process " + pid
-	}
-	return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid)
+	return h.String()
 }

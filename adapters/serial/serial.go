@@ -3,10 +3,7 @@ package serial
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
-	"strings"
 
 	"packetboat/adapters"
 	"packetboat/config"
@@ -15,13 +12,13 @@ import (
 // Options of an Adapter.
 type Options struct {
 	Stream adapters.Options
-	Port   string // path or glob
+	Port   Wanted
 	Line   Line
 }
 
 // Adapter keeps a port open and serves it as the one link of its Stream. A
-// port that goes (unplugged, hung up) is looked for again by its path or glob,
-// so that a link in /dev/serial/by-id finds the device under its new name.
+// port that goes (unplugged, hung up) is looked for again by its path, glob or
+// USB identity, so that the device is found under its new name.
 //
 // {port} is the last part of the path that was found.
 type Adapter struct {
@@ -38,7 +35,7 @@ func New(cfg config.Serial, host adapters.Host) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewAdapter(Options{Stream: stream, Port: cfg.Port, Line: Line{
+	return NewAdapter(Options{Stream: stream, Port: Wanted{Port: cfg.Port, Match: cfg.Match}, Line: Line{
 		Baud:   cfg.Baud,
 		Data:   cfg.Mode.Data,
 		Parity: cfg.Mode.Parity,
@@ -58,11 +55,8 @@ func Check(cfg config.Serial) error {
 
 // NewAdapter makes an Adapter. Its error is a *adapters.KeyError.
 func NewAdapter(opt Options) (*Adapter, error) {
-	if opt.Port == "" {
-		return nil, &adapters.KeyError{Key: "port", Err: errors.New("must be the path of a serial port or a glob")}
-	}
-	if _, err := filepath.Match(opt.Port, ""); err != nil {
-		return nil, &adapters.KeyError{Key: "port", Err: fmt.Errorf("%q is not a glob: a [ without its ]", opt.Port)}
+	if err := opt.Port.Check(); err != nil {
+		return nil, err
 	}
 	if err := opt.Line.check(); err != nil {
 		return nil, err
@@ -82,7 +76,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 }
 
 func (a *Adapter) open(context.Context) (adapters.Link, adapters.Place, error) {
-	path, err := find(a.opt.Port)
+	path, err := a.opt.Port.Find()
 	if err != nil {
 		return nil, adapters.Place{}, err
 	}
@@ -90,23 +84,9 @@ func (a *Adapter) open(context.Context) (adapters.Link, adapters.Place, error) {
 	if err != nil {
 		return nil, adapters.Place{}, err
 	}
+	if err := a.opt.Port.again(path); err != nil {
+		_ = p.Close() // nothing was written
+		return nil, adapters.Place{}, err
+	}
 	return p, adapters.Place{Port: filepath.Base(path)}, nil
-}
-
-// find gives the one path that a path or glob stands for. To take the first of
-// several would mean another device's readings under this adapter's name.
-func find(port string) (string, error) {
-	if !strings.ContainsAny(port, `*?[\`) {
-		return port, nil
-	}
-	switch paths, err := filepath.Glob(port); {
-	case err != nil:
-		return "", fmt.Errorf("port %s: %w", port, err)
-	case len(paths) == 0:
-		return "", fmt.Errorf("no port matches %s: is the device plugged in and switched on?", port)
-	case len(paths) > 1:
-		return "", fmt.Errorf("port %s matches %s: make it match one of them", port, strings.Join(paths, ", "))
-	default:
-		return paths[0], nil
-	}
 }

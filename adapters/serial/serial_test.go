@@ -101,6 +101,11 @@ type fixture struct {
 
 func start(t *testing.T, port string) *fixture {
 	t.Helper()
+	return startWith(t, Wanted{Port: port})
+}
+
+func startWith(t *testing.T, port Wanted) *fixture {
+	t.Helper()
 	f := &fixture{broker: newBroker(), cmds: commands{make(chan store.Delivery, 10), make(chan uint64, 10)}}
 	a, err := NewAdapter(Options{
 		Port: port,
@@ -364,7 +369,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"a file", dir + "/file", "not a serial port"},
 		{"a device that is no port", "/dev/null", "not a serial port"},
 	} {
-		path, err := find(tt.port)
+		path, err := Wanted{Port: tt.port}.Find()
 		if err == nil {
 			_, err = Open(path, Line{})
 		}
@@ -403,14 +408,14 @@ func TestNewAdapterSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{Options{}, "port: "},
-		{Options{Port: "/dev/tty["}, "port: "},
-		{Options{Port: "x", Line: Line{Baud: -1}}, "baud: "},
-		{Options{Port: "x", Line: Line{Data: 9}}, "mode: "},
-		{Options{Port: "x", Line: Line{Parity: 'X'}}, "mode: "},
-		{Options{Port: "x", Line: Line{Stop: "3"}}, "mode: "},
-		{Options{Port: "x", Line: Line{Stop: "1.5"}}, "mode: 1.5 stop bits exist with 5 data bits only"},
-		{Options{Port: "x", Line: Line{Data: 5, Stop: "2"}}, "mode: "},
-		{Options{Port: "x", Line: Line{Flow: "dsrdtr"}}, "flow: "},
+		{Options{Port: Wanted{Port: "/dev/tty["}}, "port: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Baud: -1}}, "baud: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Data: 9}}, "mode: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Parity: 'X'}}, "mode: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Stop: "3"}}, "mode: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Stop: "1.5"}}, "mode: 1.5 stop bits exist with 5 data bits only"},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Data: 5, Stop: "2"}}, "mode: "},
+		{Options{Port: Wanted{Port: "x"}, Line: Line{Flow: "dsrdtr"}}, "flow: "},
 	} {
 		tt.opt.Stream = stream
 		if _, err := NewAdapter(tt.opt); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"packetboat/adapters/serial"
 	"packetboat/broker/topic"
 	"packetboat/config"
 	"packetboat/gateway"
@@ -43,11 +44,18 @@ func summary(w io.Writer, c *config.Config) {
 	}
 	for i := range c.Serial {
 		s := &c.Serial[i]
-		fmt.Fprintf(w, "  serial %s: %s, %d %v -> %s\n", s.Name, s.Port, s.Baud, s.Mode, ofStream(c, &s.Stream))
+		fmt.Fprintf(w, "  serial %s: %s, %d %v -> %s\n", s.Name, serial.Wanted{Port: s.Port, Match: s.Match}, s.Baud, s.Mode, ofStream(c, &s.Stream))
 	}
 	for i := range c.TCP {
 		t := &c.TCP[i]
-		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, t.Listen, ofStream(c, &t.Stream))
+		where := t.Listen
+		if t.Connect != "" {
+			where = "calls " + t.Connect
+		}
+		if t.TLS.On() {
+			where += " over TLS"
+		}
+		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, where, ofStream(c, &t.Stream))
 	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]

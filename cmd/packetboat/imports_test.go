@@ -32,7 +32,7 @@ var graph = map[string][]string{
 		"github.com/expr-lang/expr/types", "github.com/expr-lang/expr/vm"},
 	"adapters":        {"adapters/frame", "adapters/decode", "broker", "broker/packet", "broker/store", "broker/topic", "config"},
 	"adapters/serial": {"adapters", "config", "go.bug.st/serial"},
-	"adapters/tcp":    {"adapters", "config"},
+	"adapters/tcp":    {"adapters", "adapters/frame", "config"},
 	"bridge/dial":     {"github.com/gobwas/ws"},
 	"bridge": {"bridge/dial", "broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
@@ -43,7 +43,7 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }

@@ -51,7 +51,7 @@ func TestTheCommandLine(t *testing.T) {
 		{"-h too", []string{"-h"}, 0, "usage: packetboat COMMAND", ""},
 		{"help on a command", []string{"help", "demo"}, 0, "usage: packetboat demo", ""},
 		{"-h on a command", []string{"check", "-h"}, 0, "-config FILE", ""},
-		{"an unknown command names those there are", []string{"start"}, 2, "", `no command "start"; there are run, check, route, status, reload, queue, bridge, demo, version (`},
+		{"an unknown command names those there are", []string{"start"}, 2, "", `no command "start"; there are run, check, route, status, reload, queue, bridge, demo, ports, version (`},
 		{"an unknown flag gives the command's usage", []string{"run", "-x"}, 2, "", "usage: packetboat run"},
 		{"a stray argument too, with what was probably meant", []string{"check", "file.toml"}, 2, "", `unexpected argument "file.toml" (-config file.toml)`},
 		{"version", []string{"version"}, 0, "packetboat ", ""},
@@ -83,7 +83,7 @@ name = "scale"
 port = "/dev/ttyUSB0"
 [[serial]]
 name = "meter"
-port = "/dev/ttyUSB1"
+match = { vid = "0403", pid = "6001", serial = "A9007" }
 enabled = false
 [[tcp]]
 name = "loggers"
@@ -110,7 +110,7 @@ topic = "sites/{gateway}/{1}"
   MQTT on 127.0.0.1:1883
   MQTT on [::1]:1883
   serial scale: /dev/ttyUSB0, 9600 8N1 -> gw/scale (no bridge takes this topic)
-  serial meter: /dev/ttyUSB1, 9600 8N1 -> gw/meter (not enabled)
+  serial meter: USB 0403:6001 serial A9007, 9600 8N1 -> gw/meter (not enabled)
   tcp loggers: :7000 -> sensors/loggers/{remote}, commands from gw/loggers/set
   tcp gauge: :7001 -> sensors/gauge
   bridge cloud: mqtt://10.8.0.1, client id gw, user plant-7
