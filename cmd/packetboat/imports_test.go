@@ -31,6 +31,7 @@ var graph = map[string][]string{
 	"adapters/decode": {"config", "github.com/expr-lang/expr", "github.com/expr-lang/expr/ast", "github.com/expr-lang/expr/file",
 		"github.com/expr-lang/expr/types", "github.com/expr-lang/expr/vm"},
 	"adapters":        {"adapters/frame", "adapters/decode", "broker", "broker/packet", "broker/store", "broker/topic", "config"},
+	"adapters/guess":  {"adapters/frame"},
 	"adapters/serial": {"adapters", "config", "go.bug.st/serial"},
 	"adapters/tcp":    {"adapters", "adapters/frame", "config"},
 	"bridge/dial":     {"github.com/gobwas/ws"},
@@ -43,7 +44,7 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "adapters", "adapters/guess", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }

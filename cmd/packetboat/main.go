@@ -53,6 +53,7 @@ func commands() []command {
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},
+		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}
 }
