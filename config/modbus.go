@@ -18,7 +18,7 @@ type Modbus struct {
 	OnChange    bool          `toml:"on_change"`
 	DeadBand    float64       `toml:"dead_band" default:"0" min:"0"`
 	SilentAfter time.Duration `toml:"silent_after" default:"0s"`
-	Status      string        `toml:"status" default:"{gateway}/{name}/status"`
+	Status      Template      `toml:"status" default:"{gateway}/{name}/status"`
 	Units       []ModbusUnit  `toml:"unit"`
 }
 
