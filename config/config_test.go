@@ -86,6 +86,13 @@ port = "/dev/serial/by-id/usb-FTDI_*"
 name = "loggers"
 listen = ":7000"
 [tcp.command]
+[[modbus]]
+name = "meters"
+port = "/dev/ttyUSB0"
+[[modbus.unit]]
+name = "main"
+[[modbus.unit.read]]
+name = "voltage"
 [[bridge]]
 name = "cloud"
 servers = ["mqtt://mqtt.example.com:1883"]

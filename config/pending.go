@@ -46,7 +46,7 @@ var pendingTable = [...]pendingRow{
 	{"tcp[].tls", absent()},
 	{"tcp[].identity", only(`"peer"`)},
 
-	{"modbus", absent()},
+	{"modbus[].match", absent()},
 
 	{"bridge[].shared_sessions", off(`false`)},
 

@@ -44,6 +44,7 @@ type Adapter struct {
 	open   func(ctx context.Context) (adapters.Link, error)
 	jitter func() time.Duration
 
+	links              adapters.Limiter
 	line               lineCounters
 	ready              atomic.Bool
 	opens              atomic.Uint64
@@ -236,9 +237,12 @@ func (a *Adapter) reopen(ctx context.Context) {
 			}
 		default:
 			cannot = told{}
-			a.log.Info("open", "port", a.cfg.Port, "connect", a.cfg.Connect)
-			if err := a.serve(ctx, link); ctx.Err() == nil {
-				a.log.Warn("gone; will reopen", "error", err)
+			if more, ok := a.links.Allow(); ok {
+				a.log.Info("open", "port", a.cfg.Port, "connect", a.cfg.Connect, "suppressed", more)
+			}
+			err := a.serve(ctx, link)
+			if more, ok := a.links.Allow(); ok && ctx.Err() == nil {
+				a.log.Warn("gone; will reopen", "error", err, "suppressed", more)
 			}
 		}
 		wait(ctx, a.jitter())

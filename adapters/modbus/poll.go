@@ -56,7 +56,7 @@ func (a *Adapter) work(ctx context.Context, c *client) error {
 			if err := a.execute(ctx, c, cmd); err != nil {
 				return err
 			}
-			continue
+			at = time.Now() // others may wait; a poll that is due has its turn between
 		}
 		turn, rest := a.schedule.next(time.Now())
 		if turn != nil {
