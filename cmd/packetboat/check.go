@@ -55,7 +55,7 @@ func summary(w io.Writer, c *config.Config) {
 		if at == "" {
 			at = fmt.Sprintf("%s, %d %v", m.Port, m.Baud, m.Mode)
 		}
-		fmt.Fprintf(w, "  modbus %s: %s, %d units -> %s%s\n", m.Name, at, len(m.Units), known(m.Topic), notEnabled(m.Enabled))
+		fmt.Fprintf(w, "  modbus %s: %s, units: %d -> %s%s\n", m.Name, at, len(m.Units), known(m.Topic), notEnabled(m.Enabled))
 	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]
