@@ -40,3 +40,10 @@ func (l *limiter) allow() (suppressed int, ok bool) {
 	suppressed, l.suppressed = l.suppressed, 0
 	return suppressed, true
 }
+
+// Limiter lets the first few log lines of a kind through and then one a minute.
+// The zero Limiter is ready; any goroutine may use it.
+type Limiter struct{ l limiter }
+
+// Allow reports whether to log now, and how many lines were not logged before.
+func (l *Limiter) Allow() (suppressed int, ok bool) { return l.l.allow() }

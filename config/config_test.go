@@ -88,6 +88,13 @@ name = "loggers"
 listen = ":7000"
 [tcp.poll]
 [tcp.command]
+[[modbus]]
+name = "meters"
+port = "/dev/ttyUSB0"
+[[modbus.unit]]
+name = "main"
+[[modbus.unit.read]]
+name = "voltage"
 [[bridge]]
 name = "cloud"
 servers = ["mqtt://mqtt.example.com:1883"]

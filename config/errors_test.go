@@ -227,6 +227,41 @@ f:3:40: bridge[0].up[1].filter: has a # that is not the last level`},
 		{"full: no policy", bridgeUp(`filter = "a", when_full = "drop"`), `f:3:35: bridge[0].up[0].when_full: "drop" is none of drop-oldest, reject, drop-newest`},
 		{"down: a capture that does not exist", bridge + "down = [{ filter = \"a/+\", topic = \"{2}\" }]\n", `f:5:35: bridge[0].down[0].topic: {2} means nothing here; there are {bridge} {gateway} {topic} {1}`},
 
+		{"modbus: all as it must be", modbusWith("mode = \"8N2\"", "type = \"float32\""), ``},
+		{"modbus: no place", "[[modbus]]\nname = \"m\"\n", `f:1:3: modbus[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…, or connect = "HOST:502"
+f:1:3: modbus[0].unit: is missing: add a [[modbus.unit]] for each device`},
+		{"modbus: two places", modbusWith("connect = \"h:502\"", ""), `f:4:11: modbus[0].connect: is set beside port or match; give one of them`},
+		{"modbus: a relative port", "[[modbus]]\nname = \"m\"\nport = \"ttyS0\"\n" + modbusUnit, `f:3:8: modbus[0].port: "ttyS0" is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (ls /dev/serial/by-id/* /dev/tty[A-Z]* shows those there are)`},
+		{"modbus: a bad glob", "[[modbus]]\nname = \"m\"\nport = \"/dev/[\"\n" + modbusUnit, `f:3:8: modbus[0].port: "/dev/[" is not a valid glob; a literal [ is written \[`},
+		{"modbus: no address", "[[modbus]]\nname = \"m\"\nconnect = \"h\"\n" + modbusUnit, `f:3:11: modbus[0].connect: "h" is not host:port, such as 127.0.0.1:1883 or [::1]:1883`},
+		{"modbus: no host", "[[modbus]]\nname = \"m\"\nconnect = \":502\"\n" + modbusUnit, `f:3:11: modbus[0].connect: ":502" must have a host and a port, such as 10.0.0.7:502`},
+		{"modbus: two connections to one host", "[[modbus]]\nname = \"m\"\nconnect = \"h:502\"\n" + modbusUnit + "[[modbus]]\nname = \"n\"\nconnect = \"h:502\"\n" + modbusUnit, ``},
+		{"modbus: a baud rate of a network", "[[modbus]]\nname = \"m\"\nconnect = \"h:502\"\nbaud = 9600\n" + modbusUnit, `f:4:8: modbus[0].baud: belongs to a serial port; connect is a network connection`},
+		{"modbus: seven bits", modbusWith("mode = \"7E1\"", ""), `f:4:8: modbus[0].mode: must have 8 data bits: Modbus RTU has bytes`},
+		{"modbus: the port of another", modbusWith("", "") + "[[modbus]]\nname = \"n\"\nport = \"/dev/ttyS0\"\n" + modbusUnit, `f:12:8: modbus[1].port: is the port of modbus[0] already (at f:3:8); units on one line belong into one [[modbus]]`},
+		{"modbus: the port of a serial device", "[[serial]]\nname = \"s\"\nport = \"/dev/ttyS0\"\n" + modbusWith("", ""), `f:6:8: modbus[0].port: is the port of serial[0] already (at f:3:8); units on one line belong into one [[modbus]]`},
+		{"modbus: the name of another adapter", "[[tcp]]\nname = \"m\"\nlisten = \":1\"\n" + modbusWith("", ""), `f:5:8: modbus[0].name: "m" is the name of tcp[0] already (at f:2:8)`},
+		{"modbus: one topic for two units", modbusWith("topic = \"t\"", "") + "[[modbus.unit]]\nid = 2\nname = \"v\"\nread = [{ name = \"x\" }]\n", `f:4:9: modbus[0].topic: must have {unit}: there are several units, and nobody could tell whose values come or whom a command is for`},
+		{"modbus: one topic for one unit", modbusWith("topic = \"t\"", ""), ``},
+		{"modbus: a placeholder of others", modbusWith("status = \"{port}\"", ""), `f:4:10: modbus[0].status: {port} means nothing here; there are {gateway} {name} {unit}`},
+		{"modbus: ids and names twice", modbusWith("", "") + "[[modbus.unit]]\nname = \"u\"\nread = [{ name = \"x\" }, { name = \"x\" }]\n", `f:10:10: modbus[0].unit[1].id: 1 is the id of modbus[0].unit[0] already (at f:5:10)
+f:11:8: modbus[0].unit[1].name: "u" is the name of modbus[0].unit[0] already (at f:6:8)
+f:12:34: modbus[0].unit[1].read[1].name: "x" is the name of modbus[0].unit[1].read[0] already (at f:12:18)`},
+		{"modbus: an id for all", modbusWith("", "") + "[[modbus.unit]]\nid = 0\nname = \"v\"\nread = [{ name = \"x\" }]\n", `f:11:6: modbus[0].unit[1].id: must be 1 to 247 on a serial line: 0 is all units, which do not answer, and what is above is reserved`},
+		{"modbus: a name that is no level", "[[modbus]]\nname = \"m\"\nport = \"/dev/ttyS0\"\n[[modbus.unit]]\nname = \"a/b\"\n", `f:4:10: modbus[0].unit[0].read: is missing: add a [[modbus.unit.read]] for each value
+f:5:8: modbus[0].unit[0].name: "a/b" must not have "/", "+", "#", braces, spaces or control characters`},
+		{"modbus: no type", modbusWith("", "type = \"int\""), `f:8:8: modbus[0].unit[0].read[0].type: "int" is none of bool, int16, uint16, int32, uint32, int64, uint64, float32, float64, string:N`},
+		{"modbus: a text without a length", modbusWith("", "type = \"string\""), `f:8:8: modbus[0].unit[0].read[0].type: needs its length in registers of two characters: "string:8"`},
+		{"modbus: a text that is too long", modbusWith("", "type = \"string:124\""), `f:8:8: modbus[0].unit[0].read[0].type: "string:124" must have 1 to 123 registers, such as "string:8"`},
+		{"modbus: a text", modbusWith("", "type = \"string:123\"\norder = \"little\""), ``},
+		{"modbus: a text with an order of numbers", modbusWith("", "type = \"string:2\"\norder = \"big-swapped\"\nscale = 2"), `f:9:9: modbus[0].unit[0].read[0].order: of a text is big or, with the two characters of each register swapped, little
+f:10:9: modbus[0].unit[0].read[0].scale: belongs to numbers`},
+		{"modbus: a number in a coil", modbusWith("", "type = \"int16\"\ntable = \"coil\""), `f:8:8: modbus[0].unit[0].read[0].type: must be bool: a coil has one bit`},
+		{"modbus: a coil says nothing of its type", modbusWith("", "table = \"coil\"\nwrite = true"), ``},
+		{"modbus: writing what can only be read", modbusWith("", "table = \"input\"\nwrite = true"), `f:9:9: modbus[0].unit[0].read[0].write: is not possible: a unit's table input can only be read`},
+		{"modbus: beyond the last register", modbusWith("", "type = \"int32\"\naddress = 65535"), `f:9:11: modbus[0].unit[0].read[0].address: is too high: int32 takes 2 registers, and the last one is 65535`},
+		{"modbus: nothing left of a value", modbusWith("", "scale = 0.0"), `f:8:9: modbus[0].unit[0].read[0].scale: must not be 0`},
+
 		// What this version does not do.
 		{"unrouted is no topic of its own", "broker.unrouted = \"{topic}\"\n", `f:1:19: broker.unrouted: must differ from {topic} itself: a message would go nowhere`},
 		{"unrouted below $SYS", "broker.unrouted = \"$SYS/{topic}\"\n", `f:1:19: broker.unrouted: must not be below $SYS, which is the broker's own`},
@@ -237,7 +272,7 @@ f:3:40: bridge[0].up[1].filter: has a # that is not the last level`},
 		{"pending: a value of a key that works", "log.format = \"journal\"\n", `f:1:14: log.format: "journal" is not supported in this version; use "auto" or "text" or "json"`},
 		{"pending: a kind of frame", serialWith(`frame = { type = "slip" }`), `f:4:18: serial[0].frame.type: "slip" is not supported in this version; use "line"`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
-		{"pending: a section", "[[modbus]]\nname = \"m\"\n[[modbus.unit]]\nname = \"u\"\n", `f:1:3: modbus: is not supported in this version: remove it`},
+		{"pending: an array of sections", "[[auth.rule]]\nuser = \"u\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
 		{"pending: rules", "[[auth.rule]]\nuser = \"x\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
 
 		// All at once, in order.
@@ -264,6 +299,16 @@ f:6:2: lo: is not a known key (did you mean log?)`},
 // serialWith is a [[serial]] without fault and one more line, the fourth.
 func serialWith(line string) string {
 	return "[[serial]]\nname = \"s\"\nport = \"/p\"\n" + line + "\n"
+}
+
+// modbusUnit is a [[modbus.unit]] without fault.
+const modbusUnit = "[[modbus.unit]]\nname = \"u\"\n[[modbus.unit.read]]\nname = \"x\"\n"
+
+// modbusWith is a [[modbus]] without fault, with more in line 4 and, of its
+// value, from line 8 on.
+func modbusWith(line, read string) string {
+	return "[[modbus]]\nname = \"m\"\nport = \"/dev/ttyS0\"\n" + line +
+		"\n[[modbus.unit]]\nname = \"u\"\n[[modbus.unit.read]]\n" + read + "\nname = \"x\"\n"
 }
 
 // bridgeUp is a [[bridge]] with one up rule, in line 3, column 7.

@@ -31,7 +31,6 @@ var pendingTable = [...]pendingRow{
 	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},
 	{"serial[].frame.crc tcp[].frame.crc", off(`""`)},
 
-	{"modbus", absent()},
 
 	{"bridge[].shared_sessions", off(`false`)},
 

@@ -40,6 +40,9 @@ func (k *checker) check(opt Options) {
 	for i := range k.c.TCP {
 		k.tcp(i, &k.c.TCP[i])
 	}
+	for i := range k.c.Modbus {
+		k.modbus(i, &k.c.Modbus[i])
+	}
 	k.bridges()
 	k.whenFull()
 }

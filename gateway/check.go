@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"packetboat/adapters"
+	"packetboat/adapters/modbus"
 	"packetboat/adapters/serial"
 	"packetboat/adapters/tcp"
 	"packetboat/bridge"
@@ -22,6 +23,9 @@ func Check(cfg *config.Config) config.Errors {
 	}
 	for i := range cfg.TCP {
 		c.role(fmt.Sprintf("tcp[%d]", i), tcp.Check(cfg.TCP[i]))
+	}
+	for i := range cfg.Modbus {
+		c.role(fmt.Sprintf("modbus[%d]", i), modbus.Check(cfg.Modbus[i]))
 	}
 	for i := range cfg.Bridges {
 		c.role(fmt.Sprintf("bridge[%d]", i), bridge.Check(cfg.Bridges[i]))

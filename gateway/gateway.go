@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"packetboat/adapters"
+	"packetboat/adapters/modbus"
 	"packetboat/adapters/serial"
 	"packetboat/adapters/tcp"
 	"packetboat/bridge"
@@ -165,6 +166,15 @@ func (g *Gateway) build() error {
 			a, err := tcp.New(c, host)
 			if err != nil {
 				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("tcp[%d]", i)), c.Name, err)
+			}
+			g.adapters = append(g.adapters, a)
+		}
+	}
+	for i := range g.cfg.Modbus {
+		if c := g.cfg.Modbus[i]; c.Enabled {
+			a, err := modbus.New(c, host)
+			if err != nil {
+				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("modbus[%d]", i)), c.Name, err)
 			}
 			g.adapters = append(g.adapters, a)
 		}

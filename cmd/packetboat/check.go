@@ -57,6 +57,14 @@ func summary(w io.Writer, c *config.Config) {
 		}
 		fmt.Fprintf(w, "  tcp %s: %s -> %s\n", t.Name, where, ofStream(c, &t.Stream))
 	}
+	for i := range c.Modbus {
+		m := &c.Modbus[i]
+		at := m.Connect
+		if at == "" {
+			at = fmt.Sprintf("%s, %d %v", m.Port, m.Baud, m.Mode)
+		}
+		fmt.Fprintf(w, "  modbus %s: %s, units: %d -> %s%s\n", m.Name, at, len(m.Units), known(m.Topic), notEnabled(m.Enabled))
+	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]
 		user := ""

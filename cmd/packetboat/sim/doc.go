@@ -8,6 +8,7 @@
 //	Subscriber  an MQTT client that hands over what arrives
 //	TCP         a device that writes lines to a socket and waits for each ack
 //	Serial      a device on a pseudo terminal: it writes lines and waits for nothing
+//	Modbus      a line of Modbus units that answer, late, wrongly or not at all
 //
 // Payloads are "SOURCE NUMBER", with the numbers of a source counting from 1.
 package sim

@@ -35,31 +35,37 @@ type Serial struct {
 }
 
 // Open makes the pseudo terminal. The gateway's side is at Path until Close.
-func (d *Serial) Open() error {
-	master, slave, err := pty.Open()
+func (d *Serial) Open() (err error) {
+	d.master, d.path, err = OpenTerminal()
+	return err
+}
+
+// OpenTerminal makes a pseudo terminal: the device's side, whose Close unplugs
+// it, and the path of the gateway's.
+func OpenTerminal() (master *os.File, path string, err error) {
+	blocking, slave, err := pty.Open()
 	if err != nil {
-		return fmt.Errorf("open a pseudo terminal: %w", err)
+		return nil, "", fmt.Errorf("open a pseudo terminal: %w", err)
 	}
-	defer master.Close()
+	defer blocking.Close()
 	// Raw from the start: until the gateway has opened its side, the terminal
 	// would echo what we write. The gateway's side is then closed, because who
 	// holds it open keeps a killed gateway's exclusive lock alive.
 	_, err = term.MakeRaw(int(slave.Fd()))
-	d.path = slave.Name()
+	path = slave.Name()
 	if err := errors.Join(err, slave.Close()); err != nil {
-		return fmt.Errorf("set up %s: %w", d.path, err)
+		return nil, "", fmt.Errorf("set up %s: %w", path, err)
 	}
 	// The library's file blocks; a duplicate of our own is polled, so that
 	// deadlines and Close work.
-	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
-		return fmt.Errorf("set up the pseudo terminal: %w", err)
+		return nil, "", fmt.Errorf("set up the pseudo terminal: %w", err)
 	}
-	d.master = os.NewFile(uintptr(fd), "/dev/ptmx")
-	return nil
+	return os.NewFile(uintptr(fd), "/dev/ptmx"), path, nil
 }
 
 // Path is the gateway's side of the terminal.
