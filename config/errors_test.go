@@ -228,7 +228,7 @@ f:3:40: bridge[0].up[1].filter: has a # that is not the last level`},
 		{"down: a capture that does not exist", bridge + "down = [{ filter = \"a/+\", topic = \"{2}\" }]\n", `f:5:35: bridge[0].down[0].topic: {2} means nothing here; there are {bridge} {gateway} {topic} {1}`},
 
 		{"modbus: all as it must be", modbusWith("mode = \"8N2\"", "type = \"float32\""), ``},
-		{"modbus: no place", "[[modbus]]\nname = \"m\"\n", `f:1:3: modbus[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…, or connect = "HOST:502"
+		{"modbus: no place", "[[modbus]]\nname = \"m\"\n", `f:1:3: modbus[0].port: is missing: give the path of the port, such as /dev/serial/by-id/usb-…, match with its USB identity (packetboat ports lists both), or connect = "HOST:502"
 f:1:3: modbus[0].unit: is missing: add a [[modbus.unit]] for each device`},
 		{"modbus: two places", modbusWith("connect = \"h:502\"", ""), `f:4:11: modbus[0].connect: is set beside port or match; give one of them`},
 		{"modbus: a relative port", "[[modbus]]\nname = \"m\"\nport = \"ttyS0\"\n" + modbusUnit, `f:3:8: modbus[0].port: "ttyS0" is not the path of a port: it must begin with a /, such as /dev/ttyUSB0 (ls /dev/serial/by-id/* /dev/tty[A-Z]* shows those there are)`},

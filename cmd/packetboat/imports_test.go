@@ -45,9 +45,9 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "adapters", "adapters/guess", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/guess", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
-	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
+	"cmd/packetboat/sim":  {"adapters/frame", "broker/packet", "github.com/creack/pty"},
 }
 
 func TestImportsPointTheWayTheDataFlows(t *testing.T) {

@@ -159,8 +159,8 @@ func printFound(w io.Writer, port string, f *found) {
 
 // shownFrame is a frame as text, or as hexadecimal digits.
 func shownFrame(b []byte) string {
-	if len(b) > 60 {
-		return shownFrame(b[:60]) + " …"
+	if len(b) > 90 {
+		return shownFrame(b[:90]) + " …"
 	}
 	if utf8.Valid(b) && strings.IndexFunc(string(b), func(r rune) bool { return r < ' ' }) < 0 {
 		return string(b)
