@@ -323,13 +323,13 @@ func (c *conn) read(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case idle > 0 && time.Since(last) >= idle:
-			return errIdle
-		case quiet > 0 && pending:
+		case pending && quiet > 0 && time.Since(last) >= quiet:
 			pending = false
 			if err := c.take(ctx, c.framing.Flush); err != nil {
 				return err
 			}
+		case idle > 0 && time.Since(last) >= idle: // after what the silence completes
+			return errIdle
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -275,45 +276,91 @@ func TestIdleTimeoutClosesAQuietLink(t *testing.T) {
 	})
 }
 
-// gapFraming ends frames by silence.
-type gapFraming struct{ frame.Framing }
-
-func (gapFraming) Check() error              { return nil }
-func (gapFraming) NewDecoder() frame.Decoder { return &gapDecoder{} }
-
-type gapDecoder struct {
-	buf []byte
-	c   frame.Counters
-}
-
-func (d *gapDecoder) Push(b []byte)            { d.buf = append(d.buf, b...); d.c.Bytes += uint64(len(b)) }
-func (d *gapDecoder) Next() ([]byte, bool)     { return nil, false }
-func (d *gapDecoder) Idle() time.Duration      { return 20 * time.Millisecond }
-func (d *gapDecoder) Reset()                   { d.buf = nil }
-func (d *gapDecoder) Counters() frame.Counters { return d.c }
-func (d *gapDecoder) Flush() ([]byte, bool) {
-	f := d.buf
-	d.buf = nil
-	return f, len(f) > 0
+// say writes parts to a device's link, 10 ms apart; "" is 30 ms of silence.
+func say(device io.Writer, parts ...string) {
+	for _, part := range parts {
+		if part == "" {
+			time.Sleep(30 * time.Millisecond)
+			continue
+		}
+		io.WriteString(device, part)
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func TestAFramingMayEndFramesBySilence(t *testing.T) {
+	gap := 20 * time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		of    frame.Framing
+		parts []string
+		want  []string
+	}{
+		{"idle", frame.Idle{Gap: gap}, []string{"a", "b", "", "c", ""}, []string{"ab", "c"}},
+		{"modbus-rtu, two frames of one burst", frame.ModbusRTU{Gap: gap}, []string{"\x11\x03\x00\x6b\x00\x03\x76\x87\x11\x03\x00\x6b", "\x00\x03\x76\x87", ""}, []string{"\x11\x03\x00\x6b\x00\x03", "\x11\x03\x00\x6b\x00\x03"}},
+		{"start-end, without its end", frame.StartEnd{Start: "<", End: ">", FlushAfter: gap}, []string{"<a", "b", "", "<c>", ""}, []string{"ab", "c"}},
+		{"fixed, one cut short", frame.Fixed{Size: 3, FlushAfter: gap}, []string{"ab", "", "cd", "e", ""}, []string{"cde"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(r *rig, o *Options) { o.Framing, o.IdleTimeout = tt.of, time.Second })
+				device, wait := r.serve(t.Context(), Place{})
+				say(device, tt.parts...)
+				if got := r.broker.payloads(""); !reflect.DeepEqual(got, tt.want) {
+					t.Fatalf("got %q", got)
+				}
+				if err := wait(); !errors.Is(err, errIdle) {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestASilenceEndsAFrameBeforeItEndsTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(r *rig, o *Options) { o.Framing, o.IdleTimeout = gapFraming{}, time.Second })
+		r := newRig(t, func(r *rig, o *Options) {
+			o.Framing = frame.StartEnd{Start: "<", End: ">", FlushAfter: time.Second}
+			o.IdleTimeout = time.Second
+		})
 		device, wait := r.serve(t.Context(), Place{})
-		for _, part := range []string{"a", "b", "", "c", ""} {
-			if part == "" {
-				time.Sleep(30 * time.Millisecond)
-				continue
-			}
-			io.WriteString(device, part)
-			time.Sleep(10 * time.Millisecond)
+		io.WriteString(device, "<a")
+		if err := wait(); !errors.Is(err, errIdle) {
+			t.Fatal(err)
 		}
-		wait()
-		if got := r.broker.payloads(""); !reflect.DeepEqual(got, []string{"ab", "c"}) {
-			t.Fatalf("got %q", got)
+		if got := r.broker.payloads(""); !reflect.DeepEqual(got, []string{"a"}) {
+			t.Fatalf("got %q, %+v", got, r.s.Stats())
 		}
 	})
+}
+
+func TestALinkThatIsSilentIsNotLookedAtAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(r *rig, o *Options) { o.Framing = frame.Idle{} })
+		device, ours := net.Pipe()
+		link := &countingLink{Conn: ours}
+		ctx, stop := context.WithCancel(t.Context())
+		r.links.Go(func() { _ = r.s.Serve(ctx, link, Place{}) })
+		say(device, "a")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := link.reads.Load(); n != 3 { // the byte, the gap, and what waits now
+			t.Fatalf("%d reads", n)
+		}
+		stop()
+		r.links.Wait()
+	})
+}
+
+// countingLink counts reads.
+type countingLink struct {
+	net.Conn
+	reads atomic.Int64
+}
+
+func (l *countingLink) Read(p []byte) (int, error) {
+	l.reads.Add(1)
+	return l.Conn.Read(p)
 }
 
 // lossyLink loses input during a pause.
