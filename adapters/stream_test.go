@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -332,6 +333,50 @@ func TestASilenceEndsAFrameBeforeItEndsTheLink(t *testing.T) {
 			t.Fatalf("got %q, %+v", got, r.s.Stats())
 		}
 	})
+}
+
+// stalledLink reads late: as when the program was not running while a deadline
+// passed and bytes came.
+type stalledLink struct {
+	net.Conn
+	stalls int
+}
+
+func (l *stalledLink) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && l.stalls > 0 {
+		l.stalls--
+		time.Sleep(50 * time.Millisecond)
+	}
+	return n, err
+}
+
+func TestBytesThatCameInTimeButAreReadLateAreNoOtherFrame(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		more   bool
+		frames []string
+	}{
+		{"bytes wait", true, []string{"ab"}},
+		{"none wait", false, []string{"a"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, func(r *rig, o *Options) { o.Framing, o.IdleTimeout = frame.Idle{}, time.Second })
+				device, ours := net.Pipe()
+				r.links.Go(func() { _ = r.s.Serve(t.Context(), &stalledLink{Conn: ours, stalls: 1}, Place{}) })
+				io.WriteString(device, "a")
+				time.Sleep(frame.DefaultGap + time.Millisecond)
+				if tt.more {
+					io.WriteString(device, "b") // returns when it is read
+				}
+				r.links.Wait()
+				if got := r.broker.payloads(""); !reflect.DeepEqual(got, tt.frames) {
+					t.Fatalf("got %q, want %q", got, tt.frames)
+				}
+			})
+		})
+	}
 }
 
 func TestALinkThatIsSilentIsNotLookedAtAgainAndAgain(t *testing.T) {
