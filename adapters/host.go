@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"packetboat/adapters/decode"
-	"packetboat/adapters/frame"
 	"packetboat/broker"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -63,11 +62,9 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 		Disk:   h.Disk,
 		Log:    h.Log,
 	}
-	switch cfg.Frame.Type {
-	case "line":
-		o.Framing = frame.Line{Ending: cfg.Frame.Ending, Trim: cfg.Frame.Trim, Max: int(cfg.Frame.Max)}
-	default:
-		return o, &KeyError{"frame.type", fmt.Errorf("%q is not supported in this version", cfg.Frame.Type)}
+	var err error
+	if o.Framing, err = framingOf(&cfg.Frame); err != nil {
+		return o, err
 	}
 	decoding, err := decode.New(cfg.Decode)
 	if err != nil {

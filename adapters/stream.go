@@ -312,10 +312,7 @@ func (c *conn) read(ctx context.Context) error {
 	}()
 	var (
 		buf      = make([]byte, c.s.opt.ReadBuffer)
-		quiet    = c.framing.Idle()
-		idle     = c.s.opt.IdleTimeout
-		last     = time.Now()
-		pending  = false // bytes came since the last silence
+		quiet    = silence{frame: c.framing.Idle(), link: c.s.opt.IdleTimeout, last: time.Now()}
 		overruns = c.overruns()
 	)
 	for {
@@ -323,8 +320,8 @@ func (c *conn) read(ctx context.Context) error {
 			c.paused = false
 			overruns = c.afterPause(overruns)
 		}
-		if quiet > 0 || idle > 0 {
-			if err := c.link.SetReadDeadline(nextDeadline(last, quiet, idle, pending)); err != nil {
+		if quiet.watches() {
+			if err := c.link.SetReadDeadline(quiet.deadline()); err != nil {
 				return err
 			}
 		}
@@ -341,7 +338,7 @@ func (c *conn) read(ctx context.Context) error {
 			if err := c.take(ctx, c.framing.Next); err != nil {
 				return err
 			}
-			last, pending = time.Now(), true
+			quiet.heard()
 		}
 		switch {
 		case err == nil:
@@ -349,26 +346,18 @@ func (c *conn) read(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case idle > 0 && time.Since(last) >= idle:
-			return errIdle
-		case quiet > 0 && pending:
-			pending = false
-			if err := c.take(ctx, c.framing.Flush); err != nil {
-				return err
+		default:
+			ended, gone := quiet.over()
+			if gone {
+				return errIdle
+			}
+			if ended {
+				if err := c.take(ctx, c.framing.Flush); err != nil {
+					return err
+				}
 			}
 		}
 	}
-}
-
-// nextDeadline is when a silence means something; zero: never.
-func nextDeadline(last time.Time, quiet, idle time.Duration, pending bool) (d time.Time) {
-	if idle > 0 {
-		d = last.Add(idle)
-	}
-	if q := last.Add(quiet); quiet > 0 && pending && (d.IsZero() || q.Before(d)) {
-		d = q
-	}
-	return d
 }
 
 // take publishes the frames that next gives. Its error ends the link.

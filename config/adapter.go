@@ -40,49 +40,55 @@ type Stream struct {
 	Command *Command `toml:"command"` // nil: none
 }
 
-// Frame is how a byte stream is cut into frames.
+// Frame is how a byte stream is cut into frames. What is wrong with a type's
+// keys, beyond what stands here, is said by who makes framings of them.
 type Frame struct {
 	// Type is line, delimiter, fixed, length, start-end, slip, cobs, idle or
 	// modbus-rtu.
 	Type string `toml:"type" default:"line" enum:"line delimiter fixed length start-end slip cobs idle modbus-rtu"`
 	// Max is the longest frame in bytes; longer ones are dropped and counted.
-	Max Size   `toml:"max" default:"4KiB" min:"1B" max:"16MiB"`
+	Max Size `toml:"max" default:"4KiB" min:"1B" max:"16MiB"`
+	// CRC is the check sum that frames end with; "" is none.
 	CRC string `toml:"crc" enum:"crc16-modbus crc16-ccitt crc32 xor sum" empty:"yes"`
 
 	// Type line: what ends a line, and whether white space around it goes.
-	Ending string `toml:"ending" default:"\n"`
-	Trim   bool   `toml:"trim" default:"true"`
+	Ending Bytes `toml:"ending" default:"\n"`
+	Trim   bool  `toml:"trim" default:"true"`
 
-	Bytes string `toml:"bytes"` // type delimiter
+	Bytes Bytes `toml:"bytes"` // type delimiter: what ends a frame
 
 	// Type fixed: the frame's size. Type length: the size of the length field,
 	// both in bytes.
 	Size           int    `toml:"size" min:"1"`
-	Offset         int    `toml:"offset" default:"0" min:"0"`
+	Offset         int    `toml:"offset" default:"0" min:"0"` // of the length field
 	Order          string `toml:"order" default:"big" enum:"big little"`
-	IncludesHeader bool   `toml:"includes_header"`
-	Header         int    `toml:"header" default:"0" min:"0"` // bytes before the payload
+	IncludesHeader bool   `toml:"includes_header"`            // the length counts the header
+	Header         int    `toml:"header" default:"0" min:"0"` // bytes before the payload; 0: up to the length field's end
 
 	// Type start-end.
-	Start      string        `toml:"start"`
-	End        string        `toml:"end"`
-	Escape     string        `toml:"escape"`
+	Start  Bytes `toml:"start"`
+	End    Bytes `toml:"end"`
+	Escape Bytes `toml:"escape"` // one byte; "" is none
+
+	// FlushAfter such a silence a frame that is not complete ends: of type
+	// start-end it comes out, of types fixed and length it is dropped. 0 is never.
 	FlushAfter time.Duration `toml:"flush_after" default:"1s"`
 
-	Gap time.Duration `toml:"gap" default:"20ms"` // type idle
+	// Gap is the silence that ends a frame, types idle and modbus-rtu.
+	Gap time.Duration `toml:"gap" default:"20ms" min:"1ms"`
 }
 
 // frameKeys are the keys that each type of frame has beside type, max and crc.
 var frameKeys = map[string][]string{
 	"line":       {"ending", "trim"},
 	"delimiter":  {"bytes"},
-	"fixed":      {"size"},
-	"length":     {"offset", "size", "order", "includes_header", "header"},
+	"fixed":      {"size", "flush_after"},
+	"length":     {"offset", "size", "order", "includes_header", "header", "flush_after"},
 	"start-end":  {"start", "end", "escape", "flush_after"},
 	"slip":       nil,
 	"cobs":       nil,
 	"idle":       {"gap"},
-	"modbus-rtu": nil,
+	"modbus-rtu": {"gap"},
 }
 
 // Decode is how a frame becomes a value.

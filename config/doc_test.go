@@ -4,7 +4,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -60,10 +59,6 @@ func docSection(pattern string) string {
 // supported reports whether this version acts on the key.
 func supported(pattern string, pending map[string]rule) bool {
 	if r, ok := pending[pattern]; ok && !r.values {
-		return false
-	}
-	_, frame, ok := strings.Cut(pattern, ".frame.")
-	if ok && frame != "type" && frame != "max" && !slices.Contains(frameKeys["line"], frame) {
 		return false
 	}
 	_, decode, ok := strings.Cut(pattern, ".decode.")

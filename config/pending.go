@@ -28,8 +28,6 @@ var pendingTable = [...]pendingRow{
 
 	{"limits.failed_logins", off(`10`, `0`)},
 
-	{"serial[].frame.type tcp[].frame.type", only(`"line"`)},
-	{"serial[].frame.crc tcp[].frame.crc", off(`""`)},
 
 
 	{"bridge[].shared_sessions", off(`false`)},

@@ -20,8 +20,8 @@ type Checked struct {
 
 var _ Framing = Checked{}
 
-// resyncing is a Framing without markers, which uses the check sum itself to
-// find where frames begin.
+// resyncing is a Framing without markers, which finds by the check sum where
+// frames begin.
 type resyncing interface {
 	newChecked(s Sum) Decoder
 }

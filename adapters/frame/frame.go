@@ -5,6 +5,13 @@
 // frames and the same counters however the stream was split. Each kind of
 // framing is one file: a configuration struct that implements Framing, and
 // its decoder.
+//
+//	Line, Delimiter  an ending           line.go, delimiter.go
+//	StartEnd         two markers         startend.go
+//	SLIP, COBS       a marker, stuffing  slip.go, cobs.go
+//	Fixed, Length    a size              fixed.go, length.go, both on sized.go
+//	Idle, ModbusRTU  silence             idle.go, modbusrtu.go
+//	Checked          any, and check sum  crc.go, sum.go
 package frame
 
 import (

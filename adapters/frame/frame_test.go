@@ -54,7 +54,7 @@ type streamCase struct {
 	c      Counters // Bytes and Frames are filled in
 }
 
-// runStreams plays each stream in chunks of each size.
+// runStreams plays each stream in chunks of each small and some large sizes.
 func runStreams(t *testing.T, cases []streamCase) {
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func runStreams(t *testing.T, cases []streamCase) {
 				t.Fatal(err)
 			}
 			tt.c.Bytes, tt.c.Frames = uint64(len(strings.ReplaceAll(tt.stream, hush, ""))), uint64(len(tt.want))
-			for n := 1; n <= len(tt.stream); n++ {
+			for n := 1; n <= len(tt.stream); n += 1 + n/40 {
 				d := tt.of.NewDecoder()
 				got := play(d, tt.stream, chunks(n))
 				d.Reset()

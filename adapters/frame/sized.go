@@ -8,9 +8,9 @@ const (
 	believedTooLong = 16
 
 	// slideMax is the longest frame after which, with its check sum wrong, the
-	// decoder looks for another at the very next byte. It bounds the work: each
-	// byte may be the beginning of one.
-	slideMax = 4 << 10
+	// decoder looks for another at the very next byte; longer ones are dropped
+	// whole. It bounds the work: each byte may be the beginning of one.
+	slideMax = 1 << 10
 )
 
 // sizedDecoder cuts frames whose first bytes, or whose kind, say how long they

@@ -350,9 +350,9 @@ status = ""
 	if o.Listen != ":7000" || o.MaxConnections != 256 || string(o.Stream.Ack) != "OK\n" || o.Stream.IdleTimeout != 5*time.Minute || o.Stream.QoS != 1 || !o.Stream.Status.IsZero() {
 		t.Fatalf("%+v", o)
 	}
-	cfg.Frame.Type = "cobs"
+	cfg.Frame.Type = "fixed" // of a size that is not said
 	var key *adapters.KeyError
-	if err := Check(cfg); !errors.As(err, &key) || key.Key != "frame.type" {
+	if err := Check(cfg); !errors.As(err, &key) || key.Key != "frame.size" {
 		t.Error(err)
 	}
 }

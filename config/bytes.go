@@ -1,0 +1,33 @@
+package config
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Bytes are what a device sends or wants: a text in a file stands for itself,
+// "hex:02 FF" for bytes of any value. (Strings of TOML are Unicode: "\u00ff" is
+// two bytes there.)
+type Bytes string
+
+// bytesInHex begins a text that is not meant for itself.
+const bytesInHex = "hex:"
+
+func (b *Bytes) fromTOML(value any) error {
+	s, ok := value.(string)
+	if !ok {
+		return errWrongType{"a string"}
+	}
+	digits, ok := strings.CutPrefix(s, bytesInHex)
+	if !ok {
+		*b = Bytes(s)
+		return nil
+	}
+	raw, err := hex.DecodeString(strings.ReplaceAll(digits, " ", ""))
+	if err != nil {
+		return fmt.Errorf("%q must have two hexadecimal digits for each byte, such as \"hex:02 FF\"", s)
+	}
+	*b = Bytes(raw)
+	return nil
+}
