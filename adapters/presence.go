@@ -37,7 +37,7 @@ type presenceState struct {
 func newPresence(topic config.Template, publish func(topic, payload string) error) *presence {
 	p := &presence{topic: topic, publish: publish, wake: make(chan struct{}, 1), topics: map[string]*presenceState{}}
 	if !topic.IsZero() && !topic.Uses("remote") {
-		p.topics[expandTopic(topic, Place{}, time.Time{}, nil)] = &presenceState{keep: true}
+		p.topics[expandTopic(topic, Place{}, time.Time{})] = &presenceState{keep: true}
 	}
 	return p
 }
@@ -47,7 +47,7 @@ func (p *presence) add(at Place, n int) {
 	if p.topic.IsZero() {
 		return
 	}
-	topic := expandTopic(p.topic, at, time.Time{}, nil)
+	topic := expandTopic(p.topic, at, time.Time{})
 	p.mu.Lock()
 	st := p.topics[topic]
 	if st == nil {
