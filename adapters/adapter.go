@@ -12,6 +12,7 @@
 //	Link.Read      chunks, never bytes                            stream.go
 //	frame.Decoder  cuts frames; reset where the link ends         frame/
 //	decode.Decoder gives values and payloads                      decode/
+//	shape          drops what is not wanted, computes fields      shape.go
 //	publish        topic from its template, then the broker, which
 //	               stores; while it is full, the link is not read publish.go
 //	ack            in order, once the frame is on disk            ack.go
@@ -128,6 +129,7 @@ type Stats struct {
 
 	Frame     frame.Counters // what the framing saw
 	Undecoded uint64         // frames that the decoder rejected
+	NoTopic   uint64         // frames that lack a field of the topic, or its value cannot stand there
 	Published uint64         // frames the broker took
 	Dropped   uint64         // frames the broker refused for good, or not taken by the end
 	Pauses    uint64         // times the link was not read because the broker was full
@@ -135,6 +137,14 @@ type Stats struct {
 	Acked     uint64         // device-level acknowledgements written
 	Overruns  uint64         // losses before the bytes could be read, as far as the driver counts them
 	LastFrame time.Time      // when the last frame came, zero: none yet
+
+	// Frames = Undecoded + NoTopic + Published + Dropped + these three, which
+	// were not published on purpose.
+	Filtered    uint64 // by when
+	Unchanged   uint64 // by on_change
+	RateLimited uint64 // by rate
+
+	ShapeErrors uint64 // expressions that failed for a frame, which was published all the same
 
 	CommandsWaiting int    // read from the queue, not written yet, now
 	CommandsSent    uint64 // written

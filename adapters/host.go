@@ -2,7 +2,6 @@ package adapters
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 
@@ -61,6 +60,10 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 		Broker: h.Broker,
 		Disk:   h.Disk,
 		Log:    h.Log,
+
+		OnChange: cfg.OnChange,
+		DeadBand: cfg.DeadBand,
+		Rate:     cfg.Rate,
 	}
 	var err error
 	if o.Framing, err = framingOf(&cfg.Frame); err != nil {
@@ -71,6 +74,12 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 		return o, keyError(err)
 	}
 	o.NewDecoder = decoding.New
+	if o.Shape, err = decode.NewShape(cfg.When, cfg.Set, decoding); err != nil {
+		return o, keyError(err)
+	}
+	if err := checkFields(cfg.Topic, decoding, o.Shape); err != nil {
+		return o, &KeyError{"topic", err}
+	}
 	if c := cfg.Command; c != nil {
 		o.Command = &CommandOptions{
 			Attach:  func(filter string) (Commands, func(), error) { return h.Attach(cfg.Name, filter) },

@@ -51,7 +51,7 @@ type presenceState struct {
 func newPresence(topic config.Template, silentAfter time.Duration, publish func(topic, payload string) error) *presence {
 	p := &presence{topic: topic, silentAfter: silentAfter, publish: publish, start: time.Now(), wake: make(chan struct{}, 1), topics: map[string]*presenceState{}}
 	if !topic.IsZero() && !topic.Uses("remote") {
-		p.topics[expandTopic(topic, Place{}, time.Time{}, nil)] = &presenceState{keep: true}
+		p.topics[expandTopic(topic, Place{}, time.Time{})] = &presenceState{keep: true}
 	}
 	return p
 }
@@ -62,7 +62,7 @@ func (p *presence) add(at Place, n int) *presenceState {
 	if p.topic.IsZero() {
 		return nil
 	}
-	topic := expandTopic(p.topic, at, time.Time{}, nil)
+	topic := expandTopic(p.topic, at, time.Time{})
 	p.mu.Lock()
 	st := p.topics[topic]
 	if st == nil {

@@ -23,6 +23,9 @@ var textProps = []byte{0x01, 0x01}
 // up, and what a serial device goes on sending its driver buffers and then
 // counts as lost.
 //
+// Before, the value is shaped, and may turn out not to be worth publishing
+// (shape.go).
+//
 // Its error ends the link: ctx has ended, or the frame cannot be taken and the
 // device waits for an ack. All other trouble is counted and told here.
 func (c *conn) publish(ctx context.Context, f []byte) error {
@@ -40,9 +43,22 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 		}
 		return c.notTaken()
 	}
+	if !c.shape(now) {
+		return c.ack(ctx, store.Receipt{})
+	}
 	topic := c.topic
 	if topic == "" {
-		topic = expandTopic(s.opt.Topic, c.at, now, c.value.Fields)
+		var err error
+		if topic, err = frameTopic(s.opt.Topic, c.at, now, c.value.Fields); err != nil {
+			s.c.noTopic.Add(1)
+			if more, ok := s.refusals.allow(); ok {
+				s.opt.Log.Warn("frame without a topic", "remote", c.at.Remote, "error", err, "suppressed", more)
+			}
+			return c.notTaken()
+		}
+	}
+	if r, held := c.hold(topic, now); held {
+		return c.ack(ctx, r)
 	}
 	m := &c.message // the broker copies what it keeps
 	*m = store.Message{
@@ -64,6 +80,7 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrFailed) {
 		r, err = c.pause(ctx, m, err)
 	}
+	c.settle(r, err == nil)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

@@ -16,6 +16,8 @@ type counters struct {
 	opened, refused                atomic.Uint64
 	undecoded, published, dropped  atomic.Uint64
 	pauses, acked, overruns        atomic.Uint64
+	noTopic, filtered, unchanged   atomic.Uint64
+	rateLimited, shapeErrors       atomic.Uint64
 	lastFrame                      atomic.Int64 // Unix nanoseconds, 0: none yet
 	cmdSent, cmdExpired, cmdFailed atomic.Uint64
 	cmdUnanswered, replies         atomic.Uint64
@@ -40,12 +42,17 @@ func (s *Stream) Stats() Stats {
 		Opened:          c.opened.Load(),
 		Refused:         c.refused.Load(),
 		Undecoded:       c.undecoded.Load(),
+		NoTopic:         c.noTopic.Load(),
 		Published:       c.published.Load(),
 		Dropped:         c.dropped.Load(),
 		Pauses:          c.pauses.Load(),
 		Paused:          int(c.paused.Load()),
 		Acked:           c.acked.Load(),
 		Overruns:        c.overruns.Load(),
+		Filtered:        c.filtered.Load(),
+		Unchanged:       c.unchanged.Load(),
+		RateLimited:     c.rateLimited.Load(),
+		ShapeErrors:     c.shapeErrors.Load(),
 		CommandsWaiting: int(c.waiting.Load()),
 		CommandsSent:    c.cmdSent.Load(),
 		CommandsExpired: c.cmdExpired.Load(),

@@ -31,6 +31,11 @@ type Options struct {
 	Retain bool
 	MaxAge time.Duration // message expiry; 0 is none
 
+	Shape    *decode.Shape // nil: none
+	OnChange bool          // publish only what differs from the topic's last value
+	DeadBand float64       // with OnChange: numbers differ when by more than this
+	Rate     int           // messages a second; 0 is no limit
+
 	// Ack is written to the device for each frame, once it is on disk. As an
 	// ack bears no number, a frame that cannot be taken ends the link.
 	Ack         []byte
@@ -84,6 +89,9 @@ type Stream struct {
 	presence *presence
 	outbox   *outbox // nil: no commands
 	c        counters
+	changes  *changes // nil: everything is published
+	rate     rate
+	causes   causes
 
 	badFrames, refusals, pauses, links, commands, polling limiter
 }
@@ -123,7 +131,10 @@ func NewStream(opt Options) (*Stream, error) {
 			return nil, err
 		}
 	}
-	s := &Stream{opt: opt, origin: "adapter/" + opt.Name}
+	s := &Stream{opt: opt, origin: "adapter/" + opt.Name, rate: rate{most: opt.Rate}}
+	if opt.OnChange {
+		s.changes = newChanges(opt.DeadBand)
+	}
 	s.presence = newPresence(opt.Status, opt.SilentAfter, s.publishPresence)
 	if opt.Command != nil {
 		var err error
@@ -233,7 +244,10 @@ type conn struct {
 	framing frame.Decoder
 	decoder decode.Decoder
 	value   decode.Value
-	topic   string // when it is the same for all frames
+	shaper  *decode.Shaper // nil: no expressions
+	pending *published     // nil: nothing to settle
+	digest  digest         // of the value that is pending
+	topic   string         // when it is the same for all frames
 	message store.Message
 	counted frame.Counters
 	paused  bool // since the last read
@@ -250,9 +264,9 @@ type conn struct {
 // Serve serves a link until it is gone (its error), a frame ended it, or ctx
 // has ended (nil), and closes it.
 func (s *Stream) Serve(ctx context.Context, link Link, at Place) error {
-	c := &conn{s: s, link: link, at: at, framing: s.opt.Framing.NewDecoder(), decoder: s.opt.NewDecoder()}
+	c := &conn{s: s, link: link, at: at, framing: s.opt.Framing.NewDecoder(), decoder: s.opt.NewDecoder(), shaper: s.newShaper()}
 	if fixedTopic(s.opt.Topic) {
-		c.topic = expandTopic(s.opt.Topic, at, time.Time{}, nil)
+		c.topic = expandTopic(s.opt.Topic, at, time.Time{})
 	}
 	s.c.opened.Add(1)
 	s.c.open.Add(1)

@@ -141,10 +141,13 @@ func (k *checker) stream(path string, s *Stream, own []string) {
 		k.fail(path+".frame.max", "must be at most broker.max_packet_size, here %s", limit)
 	}
 	now := known{"gateway": k.c.Gateway.ID, "name": name}
-	if slices.Contains(decodersWithFields, s.Decode.Type) {
+	if slices.Contains(decodersWithFields, s.Decode.Type) || len(s.Set) > 0 {
 		own = append(own, "field:")
 	}
 	s.Topic = k.topic(path+".topic", s.Topic, now, own, false)
+	if s.DeadBand > 0 && !s.OnChange {
+		k.fail(path+".dead_band", "means nothing without on_change = true")
+	}
 	var peers []string
 	if slices.Contains(own, "remote") {
 		peers = []string{"remote"}

@@ -139,7 +139,7 @@ func (d *CSV) typed(n int, b []byte, quoted bool) (any, error) {
 	case "bool":
 		return boolean(b)
 	}
-	return guess(b), nil
+	return Guess(b), nil
 }
 
 // float parses a number; "nan" is what sensors say that have none.

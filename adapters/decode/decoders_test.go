@@ -129,7 +129,7 @@ func TestWhatLooksLikeANumber(t *testing.T) {
 		"0000000000000000000000007": int64(7), "1.5e999": "1.5e999", "12 kg": "12 kg",
 		"+ 12.50": 12.5, "-   7": int64(-7), "- +7": "- +7", "+ ": "+ ", "- 0.5": -0.5,
 	} {
-		if got := guess([]byte(text)); got != want {
+		if got := Guess([]byte(text)); got != want {
 			t.Errorf("%q is %T %v, want %T %v", text, got, got, want, want)
 		}
 	}

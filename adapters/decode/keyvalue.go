@@ -53,7 +53,7 @@ func (d *KeyValue) Decode(frame []byte, v *Value) error {
 		case len(key) == 0:
 			return fmt.Errorf("%q has no key", show(pair))
 		}
-		if err := d.put(d.object.names.of(key), guess(bytes.TrimSpace(value))); err != nil {
+		if err := d.put(d.object.names.of(key), Guess(bytes.TrimSpace(value))); err != nil {
 			return err
 		}
 	}

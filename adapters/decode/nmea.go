@@ -119,7 +119,7 @@ func (d *NMEA) list(parts [][]byte, one func(dst, part []byte) []byte) JSON {
 
 func appendText(dst, part []byte) []byte { return appendString(dst, string(part)) }
 
-func appendGuess(dst, part []byte) []byte { return appendJSON(dst, guess(part)) }
+func appendGuess(dst, part []byte) []byte { return appendJSON(dst, Guess(part)) }
 
 // part is the i-th part, "" when there are fewer.
 func (d *NMEA) part(i int) []byte {

@@ -10,14 +10,14 @@ import (
 // identifier (the number of a card), and some of it would be lost.
 const maxDigits = 18
 
-// guess gives what b means where nobody says its type: nothing is nil, what
+// Guess gives what b means where nobody says its type: nothing is nil, what
 // looks like a number is one, all else is text.
 //
 // A number has a sign or none, digits with or without a point, and perhaps an
 // exponent; leading zeros, spaces around and behind the sign do not count.
 // Without a sign or a point there is no exponent, as 12e4 is rather an
 // identifier in hexadecimal.
-func guess(b []byte) any {
+func Guess(b []byte) any {
 	trimmed := bytes.TrimSpace(b)
 	if len(trimmed) == 0 {
 		return nil
@@ -28,7 +28,7 @@ func guess(b []byte) any {
 	return string(b)
 }
 
-// number gives the int64 or float64 that b looks like, see guess.
+// number gives the int64 or float64 that b looks like, see Guess.
 func number(b []byte) (any, bool) {
 	i, digits, point, exponent := 0, 0, false, false
 	signed := len(b) > 0 && (b[0] == '+' || b[0] == '-')

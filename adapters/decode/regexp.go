@@ -57,7 +57,7 @@ func (d *Regexp) Decode(frame []byte, v *Value) error {
 		}
 		var value any
 		if m[2*i] >= 0 {
-			value = guess(frame[m[2*i]:m[2*i+1]])
+			value = Guess(frame[m[2*i]:m[2*i+1]])
 		}
 		d.object.add(name, value)
 	}

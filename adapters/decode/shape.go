@@ -34,7 +34,7 @@ import (
 // floating point, so that they mean the same on 32-bit machines; what takes
 // whole ones only (%, bitand, indexes) wants int(x).
 type Shape struct {
-	when *expression // nil: all frames
+	when *expression  // nil: all frames
 	set  []expression // by field
 }
 

@@ -108,7 +108,7 @@ func (s *Shaper) provide(e *expression, v *Value, from Source) {
 		case "payload":
 			s.env[own] = string(v.Payload)
 		case "value":
-			s.env[own] = forExpression(guess(v.Payload))
+			s.env[own] = forExpression(Guess(v.Payload))
 		case "name":
 			s.env[own] = from.Name
 		case "remote":
