@@ -67,6 +67,18 @@ func (b *fakeBroker) last(topic string) string {
 	return ""
 }
 
+// message gives the first one of a topic.
+func (b *fakeBroker) message(topic string) store.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.taken {
+		if m.Topic == topic {
+			return m
+		}
+	}
+	return store.Message{}
+}
+
 // await waits until ok says so of what was published.
 func (b *fakeBroker) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
