@@ -14,9 +14,10 @@ import "time"
 //   - While other units answer, a unit that failed is asked in a gap between
 //     their polls that is as long as its timeout. When there has been none for
 //     patience, it is asked all the same: the timeout is longer than the gaps.
-//   - All timeouts together take share of the line's time: each of d puts the
-//     next tries off by share × d. One answer of a failed unit ends that, since
-//     what was wrong with several (a cable, their supply) comes right for several.
+//   - The timeouts that delayed a poll take one share of the line's time, all
+//     together: each of d puts off the next by share × d. One answer of a failed
+//     unit ends that, since what was wrong with several (a cable, their supply)
+//     comes right for several.
 const (
 	backoffMin = time.Second
 	backoffMax = time.Minute
@@ -56,22 +57,21 @@ func (s *schedule) next(now time.Time) (turn *slot, wait time.Duration) {
 		}
 	)
 	for _, u := range s.slots {
-		due, forced := u.due, time.Time{}
+		forced := u.due
 		if u.failures > 0 {
-			due = s.allowed(u)
-			forced = due.Add(patience)
-		} else if answers.IsZero() || due.Before(answers) {
-			answers = due
+			forced = s.allowed(u).Add(patience)
+		} else if answers.IsZero() || u.due.Before(answers) {
+			answers = u.due
 		}
 		switch {
-		case due.After(now):
-			earliest(due)
-		case u.failures > 0 && forced.After(now):
+		case u.due.After(now):
+			earliest(u.due)
+		case forced.After(now):
 			earliest(forced)
-			if failed == nil || due.Before(s.allowed(failed)) {
+			if failed == nil || u.due.Before(failed.due) {
 				failed = u
 			}
-		case ready == nil || due.Before(ready.due):
+		case ready == nil || u.due.Before(ready.due):
 			ready = u
 		}
 	}
@@ -84,8 +84,8 @@ func (s *schedule) next(now time.Time) (turn *slot, wait time.Duration) {
 	return nil, wake.Sub(now)
 }
 
-// allowed is when a slot that failed may be tried. The first try after an
-// answer may find the share used up once.
+// allowed is when a slot that failed may be tried, if that may delay others. The
+// first try after an answer may find the share used up once.
 func (s *schedule) allowed(u *slot) time.Time {
 	free := s.debt
 	if u.failures == 1 {
@@ -124,10 +124,9 @@ func (s *schedule) answered(u *slot, began, now time.Time) {
 func (s *schedule) failed(u *slot, began, now time.Time) {
 	u.failures++
 	u.advance(began, now)
-	if s.debt.Before(now) {
-		s.debt = now
+	if s.delayed(now) {
+		s.charge(now, share*now.Sub(began))
 	}
-	s.debt = s.debt.Add(share * now.Sub(began))
 	if u.failures == 1 {
 		u.due = now.Add(u.cost)
 		return
@@ -136,6 +135,28 @@ func (s *schedule) failed(u *slot, began, now time.Time) {
 	u.due = now.Add(max(u.cost, min(back, backoffMax)))
 	if next := u.at.Add(u.every); next.After(u.due) {
 		u.due = next
+	}
+}
+
+// delayed reports whether a poll should have begun.
+func (s *schedule) delayed(now time.Time) bool {
+	for _, u := range s.slots {
+		if u.failures == 0 && u.due.Before(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// charge puts off the next try that may delay others. When many units fail at
+// once, the others have paid for it already.
+func (s *schedule) charge(now time.Time, d time.Duration) {
+	if s.debt.Before(now) {
+		s.debt = now
+	}
+	s.debt = s.debt.Add(d)
+	if most := now.Add(max(d, backoffMax)); s.debt.After(most) {
+		s.debt = most
 	}
 }
 
