@@ -77,48 +77,74 @@ type fixture struct {
 // start runs an adapter on a free port of loopback and waits until it listens.
 func start(t *testing.T, edit func(o *Options)) *fixture {
 	t.Helper()
-	f := &fixture{broker: broker{make(chan store.Message, 100000)}, cmds: commands{make(chan store.Delivery, 10), make(chan uint64, 10)}}
-	opt := Options{
-		Listen: "127.0.0.1:0",
-		Stream: adapters.Options{
-			Name: "dev", Topic: tmpl(t, "gw/dev/{remote}"), QoS: 1, Broker: f.broker, Disk: disk{},
-			Jitter: func() time.Duration { return time.Millisecond },
-			Command: &adapters.CommandOptions{
-				Topic:  tmpl(t, "gw/dev/set"),
-				Encode: decode.Command{Template: tmpl(t, "{payload}\n")},
-				Attach: func(string) (adapters.Commands, func(), error) { return f.cmds, func() {}, nil },
-			},
-		},
-	}
-	if edit != nil {
-		edit(&opt)
-	}
-	a, err := NewAdapter(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Adapter = a
+	f := newFixture(t, func(o *Options) {
+		o.Listen = "127.0.0.1:0"
+		if edit != nil {
+			edit(o)
+		}
+	})
 	up := make(chan struct{})
 	once := sync.OnceFunc(func() { close(up) })
-	inner := a.listen
-	a.listen = func(ctx context.Context, address string) (net.Listener, error) {
+	inner := f.listen
+	f.listen = func(ctx context.Context, address string) (net.Listener, error) {
 		ln, err := inner(ctx, address)
 		if err == nil {
 			ln = &announced{Listener: ln, up: once}
 		}
 		return ln, err
 	}
+	f.run(t)
+	<-up
+	return f
+}
+
+// call runs an adapter that calls a device.
+func call(t *testing.T, address string, edit func(o *Options)) *fixture {
+	t.Helper()
+	f := newFixture(t, func(o *Options) {
+		o.Connect = address
+		edit(o)
+	})
+	f.run(t)
+	return f
+}
+
+func newFixture(t *testing.T, edit func(o *Options)) *fixture {
+	t.Helper()
+	f := &fixture{broker: broker{make(chan store.Message, 100000)}, cmds: commands{make(chan store.Delivery, 10), make(chan uint64, 10)}}
+	opt := Options{Stream: adapters.Options{
+		Name: "dev", Topic: tmpl(t, "gw/dev/{remote}"), QoS: 1, Broker: f.broker, Disk: disk{},
+		Jitter: func() time.Duration { return time.Millisecond },
+		Command: &adapters.CommandOptions{
+			Topic:  tmpl(t, "gw/dev/set"),
+			Encode: decode.Command{Template: tmpl(t, "{payload}\n")},
+			Attach: func(string) (adapters.Commands, func(), error) { return f.cmds, func() {}, nil },
+		},
+	}}
+	edit(&opt)
+	a, err := NewAdapter(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Adapter = a
+	return f
+}
+
+func (f *fixture) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := a.Run(ctx); err != nil {
+		if err := f.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
 	f.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	t.Cleanup(f.stop)
-	<-up
-	return f
+}
+
+// command has a command come.
+func (f *fixture) command(payload string) {
+	f.cmds.c <- store.Delivery{Seq: 1, Message: store.Message{Topic: "gw/dev/set", Payload: []byte(payload)}}
 }
 
 // announced says when it is asked for the first connection.
@@ -313,6 +339,9 @@ func TestRemoteName(t *testing.T) {
 }
 
 func TestNewAdapterSaysWhatIsWrong(t *testing.T) {
+	if _, err := NewAdapter(Options{Connect: "10.0.0.9", Stream: adapters.Options{Topic: tmpl(t, "x")}}); err == nil || !strings.HasPrefix(err.Error(), "connect: ") {
+		t.Error(err)
+	}
 	for _, listen := range []string{"", "7000", "[::1"} {
 		if _, err := NewAdapter(Options{Listen: listen, Stream: adapters.Options{Topic: tmpl(t, "x")}}); err == nil || !strings.HasPrefix(err.Error(), "listen: ") {
 			t.Errorf("%q: %v", listen, err)

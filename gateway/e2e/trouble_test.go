@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,74 +12,6 @@ import (
 
 	"packetboat/cmd/packetboat/sim"
 )
-
-func TestAPortThatGoesAndComesIsOpenedAgainWithinTwoSeconds(t *testing.T) {
-	t.Parallel()
-	times := scale(5, 20)
-	port := filepath.Join(t.TempDir(), "ttyScale")
-	g := newGateway(t, fmt.Sprintf("[[serial]]\nname = \"scale\"\nport = %q\n", port))
-	var tally sim.Tally
-	plug := func() *sim.Serial {
-		d := &sim.Serial{Source: tally.Add(sim.Source{Name: fmt.Sprintf("scale-%d", len(tally.Sources())), Silent: true}), Count: 1}
-		if err := d.Open(); err != nil {
-			t.Fatal(err)
-		}
-		// As udev does: the name appears at once.
-		if err := os.Symlink(d.Path(), port+".new"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(port+".new", port); err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	unplug := func(d *sim.Serial) {
-		if err := os.Remove(port); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d := plug()
-	g.start()
-	collect(t, g.mqtt, &tally, nil)
-	heard := func(d *sim.Serial) func() bool {
-		return func() bool { return d.Source.Counts().Arrived == 1 }
-	}
-	run(t, d.Run)
-	g.await("the first line is heard", heard(d))
-	before := g.descriptors()
-	for i := range times {
-		unplug(d)
-		d = plug()
-		began := time.Now()
-		run(t, d.Run)
-		g.await("a line of the new port is heard", heard(d))
-		took := time.Since(began)
-		t.Logf("time %d: back after %v", i+1, took)
-		// The port is looked for after at most 1.5 s; a machine that is busy
-		// with other tests may take its time.
-		if took > time.Duration(scale(10, 2))*time.Second {
-			t.Errorf("time %d: too late", i+1)
-		}
-	}
-	g.await("descriptors are as before", func() bool { return g.descriptors() == before })
-	if err := d.Close(); err != nil {
-		t.Error(err)
-	}
-	g.stop()
-}
-
-// descriptors counts the open files of the gateway.
-func (g *gateway) descriptors() int {
-	g.t.Helper()
-	list, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(g.cmd.Process.Pid), "fd"))
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return len(list)
-}
 
 func TestBrokenConfigurationsAreReportedWithPlaceAndRemedy(t *testing.T) {
 	t.Parallel()
