@@ -316,7 +316,7 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(6, 6))
 			d := s.of.NewDecoder()
-			for range 2000 {
+			for range 500 {
 				d.Push(anyBytes(r, 100, 100))
 				drain(d.Next)
 			}
