@@ -54,6 +54,7 @@ func commands() []command {
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
+		{name: "frame", args: "[-config FILE] [-adapter NAME] [-hex BYTES] [-json]", summary: "show what an adapter makes of bytes: frames, fields, topics", help: frameHelp, run: frameCommand},
 		{name: "sim", args: "serial | tcp HOST:PORT | modbus | mqtt HOST:PORT", summary: "simulate devices, to try things with", help: simHelp, run: simCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}

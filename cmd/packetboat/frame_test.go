@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestFrameShowsWhatAnAdapterMakesOfBytes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.toml")
+	text := `[gateway]
+id = "gw"
+[[serial]]
+name = "scale"
+port = "/dev/ttyUSB0"
+frame = { type = "start-end", start = "\u0002", end = "\u0003" }
+decode = { type = "keyvalue", pairs = " " }
+set = { f = "T * 2" }
+when = "T < 100"
+topic = "{gateway}/{name}/{field:unit}"
+[[tcp]]
+name = "loggers"
+listen = ":7000"
+topic = "{gateway}/{remote}"
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := call(t, "frame", "-config", file, "-adapter", "scale",
+		"-hex", "78 02 54 3d 32 32 20 75 6e 69 74 3d 43 03 02 54 3d 31 32 30 20 75 6e 69 74 3d 43 03", "-hex", "02 54 3d 31 03")
+	want := `frame 1: T=22 unit=C
+  bytes    54 3d 32 32 20 75 6e 69 74 3d 43
+  field    T = 22
+  field    unit = C
+  field    f = 44
+  payload  {"T":22,"unit":"C","f":44}
+  topic    gw/scale/C
+frame 2: T=120 unit=C
+  bytes    54 3d 31 32 30 20 75 6e 69 74 3d 43
+  field    T = 120
+  field    unit = C
+  PROBLEM  dropped: when is false
+frame 3: T=1
+  bytes    54 3d 31
+  field    T = 1
+  field    f = 2
+  PROBLEM  no topic: there is no field "unit"
+33 bytes, 3 frames, 1 pieces of garbage; 1 bytes were dropped
+`
+	if code != 1 || out != want {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", code, out, errOut, want)
+	}
+	code, out, errOut = call(t, "frame", "-config", file, "-adapter", "loggers", "-json", "-hex", "31 0a")
+	if want := `{"hex":"31","topic":"gw/192.0.2.7","text":"1"}` + "\n"; code != 0 || out != want {
+		t.Errorf("exit code %d %s%s", code, out, errOut)
+	}
+	for _, bad := range [][]string{{"-adapter", "none"}, {}, {"-hex", "1"}} {
+		if code, _, errOut := call(t, append([]string{"frame", "-config", file}, bad...)...); code != 2 || errOut == "" {
+			t.Errorf("%q: exit code %d: %s", bad, code, errOut)
+		}
+	}
+}
