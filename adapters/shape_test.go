@@ -296,6 +296,7 @@ func TestMistakesInSectionsHaveTheirKeys(t *testing.T) {
 		{`decode = { type = "binary", fields = [{ name = "a", type = "int8" }, { name = "a", type = "int8" }] }`, "decode.fields[1].name", `"a" is the name of another field already`},
 		{`decode = { type = "binary", fields = [{ name = "a", type = "int8", scale = 0 }] }`, "decode.fields[0].scale", "must not be 0"},
 		{`decode = { type = "binary", fields = [{ name = "a", type = "bool", scale = 2 }] }`, "decode.fields[0].scale", "means nothing for a bool"},
+		{`decode = { type = "binary", fields = [{ name = "a", type = "int8", offset = 2147483647 }] }`, "decode.fields[0].offset", "must be at most 16777216"},
 		{`when = "t >"`, "when", "is no valid expression: unexpected token EOF"},
 		{`set = { "a b" = "1 +" }`, `set."a b"`, "is no valid expression"},
 		{"decode = { type = \"csv\", names = [\"a\"] }\ntopic = \"{field:b}\"", "topic", "{field:b}: there is no such field; there are a"},

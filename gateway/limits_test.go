@@ -139,6 +139,12 @@ func TestTheRolesErrorsHaveTheirPlaces(t *testing.T) {
 			`p.toml:6:9: serial[0].frame.size: is missing`},
 		{"ages that MQTT cannot count", "[[bridge]]\nname = \"c\"\nservers = [\"mqtt://h\"]\n[[bridge.up]]\nfilter = \"a\"\nmax_age = \"5ms\"",
 			`p.toml:8:11: bridge[0].up[0].max_age: `},
+		{"an expression", "[[tcp]]\nname = \"b\"\nlisten = \":0\"\nset = { a = \"1\", kg = \"gramms / 1000\" }",
+			`p.toml:6:23: tcp[0].set.kg: is no valid expression: unknown name gramms at character 1; there are name, payload, port, remote, time, value`},
+		{"a type of a column", "[[serial]]\nname = \"a\"\nport = \"/dev/ttyS0\"\ndecode = { type = \"csv\", names = [\"t\", \"h\"], types = [\"float\", \"flaot\"] }",
+			`p.toml:6:64: serial[0].decode.types[1]: "flaot" is none of string, float, int, bool`},
+		{"a field that the topic needs and no frame has", "[[tcp]]\nname = \"b\"\nlisten = \":0\"\ntopic = \"{field:x}\"\ndecode = { type = \"regexp\", pattern = \"(?P<t>.)\" }",
+			`p.toml:6:9: tcp[0].topic: {field:x}: there is no such field; there are t`},
 		{"a right one", "[[serial]]\nname = \"a\"\nport = \"/dev/ttyS0\"\n[[tcp]]\nname = \"b\"\nlisten = \":0\"\n[tcp.command]\n", ""},
 	} {
 		got := Check(parse(t, c.text))

@@ -28,6 +28,9 @@ type binaryField struct {
 	number Number
 }
 
+// maxOffset is beyond every frame that can be configured.
+const maxOffset = 16 << 20
+
 // Number is how a value lies in bytes. Zero Order is Big, zero Scale 1.
 type Number struct {
 	Type  string // bool, int8 to uint64, float32, float64, string
@@ -74,6 +77,9 @@ func NewBinary(fields []config.DecodeField) (*Binary, error) {
 	for i, f := range fields {
 		if slices.ContainsFunc(d.fields, func(o binaryField) bool { return o.name == f.Name }) {
 			return wrong(i, "name", "%q is the name of another field already", f.Name)
+		}
+		if f.Offset > maxOffset {
+			return wrong(i, "offset", "must be at most %d: no frame is longer", maxOffset)
 		}
 		b := binaryField{f.Name, f.Offset, Number{Type: f.Type, Order: Order(f.Order), Scale: f.Scale}}
 		if key, err := b.number.ready(); err != nil {

@@ -159,3 +159,39 @@ func TestEncoding(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestDecodersAllocateOnlyTheirValues bounds what a frame costs in the steady
+// state: about one allocation for a number that is not small, two for a text.
+func TestDecodersAllocateOnlyTheirValues(t *testing.T) {
+	pattern, err := NewRegexp(`T=(?P<t>[0-9.]+) H=(?P<h>[0-9]+)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		d     Decoder
+		frame string
+		most  float64
+	}{
+		{"text", Text{}, "23.5", 0},
+		{"hex", new(Hex), "\x01\x02", 0},
+		{"base64", new(Base64), "\x01\x02", 0},
+		{"json", new(Object), `{"id":"a7","temp":23.5,"hum":4000,"ok":true}`, 4},
+		{"keyvalue", &KeyValue{Pairs: ",", Equals: "="}, "temp=23.5,hum=4000,id=a7", 4},
+		{"csv", &CSV{Names: []string{"t", "h", "id"}, Types: []string{"float", "int", "string"}, Comma: ","}, "23.5,4000,a7", 5},
+		{"regexp", pattern, "T=23.5 H=4000", 4},
+		{"binary", binary(t, field("t", 0, "int16", "big", 0.1), field("p", 2, "float32", "big", 1)), "\x00\xea\x44\x7d\x40\x00", 2},
+		{"nmea", new(NMEA), "$GPGLL,4916.45,N,12311.12,W,225444,A*31", 9},
+	} {
+		frame := []byte(tt.frame)
+		var v Value
+		n := testing.AllocsPerRun(100, func() {
+			if err := tt.d.Decode(frame, &v); err != nil {
+				t.Fatal(tt.name, err)
+			}
+		})
+		if n > tt.most {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+	}
+}

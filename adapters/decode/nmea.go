@@ -59,7 +59,7 @@ func (d *NMEA) Decode(frame []byte, v *Value) error {
 // checked gives what stands between $ and *, when the sum behind it is right.
 func checked(frame []byte) ([]byte, error) {
 	if len(frame) == 0 || frame[0] != '$' && frame[0] != '!' {
-		return nil, fmt.Errorf("%q does not begin with $ or !", show(frame))
+		return nil, fmt.Errorf("%q begins with neither $ nor !, as a sentence does", show(frame))
 	}
 	i := bytes.LastIndexByte(frame, '*')
 	if i < 0 {

@@ -42,7 +42,7 @@ func TestNMEA(t *testing.T) {
 		{name: "half a sentence", frame: "$GPGGA,123519,4807.0", err: "has no checksum"},
 		{name: "half a checksum", frame: "$GPGGA*4", err: `checksum "4" is not two digits`},
 		{name: "no checksum at all", frame: "$GPGGA*zz", err: `checksum "zz" is not hexadecimal`},
-		{name: "something else", frame: "hello", err: `"hello" does not begin with $ or !`},
+		{name: "something else", frame: "hello", err: `"hello" begins with neither $ nor !`},
 		{name: "no address", frame: sentence(",1"), err: "has no talker and type"},
 		{name: "a latitude beyond the pole", frame: sentence("GPGLL,9100.00,N,12311.12,W,225444,A"), err: `GLL: lat: "9100.00" "N" is not a position`},
 		{name: "no direction", frame: sentence("GPGLL,4916.45,,12311.12,W,225444,A"), err: "is not a position"},

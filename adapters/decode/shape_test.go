@@ -53,7 +53,7 @@ func TestShaping(t *testing.T) {
 		{name: "text that is none", decode: `type = "text"`, when: "value > 20", frame: "x", want: "x", failed: "when"},
 		{name: "where it came from", decode: `type = "hex"`, set: set{"at": "time", "from": "name + '/' + remote + '/' + port"}, frame: "\x01", want: `{"at":"2026-03-04T05:06:07.008Z","from":"dev/10.0.0.1/7000"}`},
 		{name: "a device's own names come first", decode: `type = "json"`, set: set{"a": "name + time", "b": "port"}, frame: `{"name":"x","time":"y"}`, want: `{"name":"x","time":"y","a":"xy","b":"7000"}`},
-		{name: "whole numbers", decode: scaleCSV, set: set{"odd": "int(n) % 2 == 1", "bit": "bitand(int(n), 4)", "big": "n * 4294967296"}, frame: "a,1,5,on", want: `{"id":"a","grams":1,"n":5,"ok":true,"big":21474836480,"bit":4,"odd":true}`},
+		{name: "whole numbers", decode: scaleCSV, set: set{"odd": "int(n) % 2 == 1", "bit": "bitand(int(n), 4)", "big": "n * 4294967296.0"}, frame: "a,1,5,on", want: `{"id":"a","grams":1,"n":5,"ok":true,"big":21474836480,"bit":4,"odd":true}`},
 		{name: "results of all kinds", decode: `type = "json"`, set: set{"a": "[1, 2.5, 'x<y']", "b": "{'k': t}", "c": "nil", "d": "t > 0", "e": "duration('90s')"}, frame: `{"t":1}`, want: `{"t":1,"a":[1,2.5,"x<y"],"b":{"k":1},"c":null,"d":true,"e":90}`},
 		{name: "a result that is no value", decode: `type = "json"`, set: set{"a": "[t / 0]"}, frame: `{"t":1}`, want: `{"t":1}`, failed: "set.a"},
 		{name: "nothing in a typed column", decode: scaleCSV, when: "grams > 5", set: set{"kg": "(grams ?? 0) / 1000"}, frame: "a,,1,on", want: `{"id":"a","grams":null,"n":1,"ok":true,"kg":0}`, failed: "when"},
