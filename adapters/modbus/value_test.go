@@ -56,6 +56,7 @@ func TestValues(t *testing.T) {
 		{"infinity", "float32", "big", 1, "7F80 0000", "null", true},
 		{"infinity below zero", "float64", "big", 1, "FFF0 0000 0000 0000", "null", true},
 		{"zero below zero", "float32", "big", 1, "8000 0000", "0", true},
+		{"the greatest float", "float32", "big", 1, "7F7F FFFF", "3.4028235e+38", false},
 		{"a small float", "float32", "big", 1, "0000 0001", "1e-45", false},
 		{"a great float", "float64", "big", 1, "7FEF FFFF FFFF FFFF", "1.7976931348623157e+308", false},
 
@@ -74,7 +75,7 @@ func TestValues(t *testing.T) {
 		{"text, little", "string:3", "little", 1, "6261 6463 0065", `"abcde"`, false},
 		{"text with spaces behind", "string:3", "big", 1, "6120 6220 2020", `"a b"`, true},
 		{"text with quotes", "string:1", "big", 1, "2222", `"\"\""`, false},
-		{"text that is none", "string:1", "big", 1, "FFFF", `"\ufffd\ufffd"`, true},
+		{"text that is none", "string:1", "big", 1, "FFFF", "\"\uFFFD\"", true},
 		{"no text", "string:2", "big", 1, "0000 0000", `""`, false},
 	}
 	for _, tt := range tests {

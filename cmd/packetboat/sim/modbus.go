@@ -81,7 +81,7 @@ func (m *Modbus) ServeRTU(ctx context.Context, line io.ReadWriter) error {
 // ServeTerminal is ServeRTU on the device's side of OpenTerminal, for all lives
 // that the gateway's side has until ctx ends.
 func (m *Modbus) ServeTerminal(ctx context.Context, master *os.File) error {
-	const absent = 20 * time.Millisecond // between looks while nobody has the other side open
+	const absent = 20 * time.Millisecond                                               // between looks while nobody has the other side open
 	stop := context.AfterFunc(ctx, func() { _ = master.SetDeadline(time.Unix(1, 0)) }) // Read says the rest
 	defer stop()
 	timer := time.NewTimer(0)
