@@ -212,6 +212,69 @@ func TestALateAnswerIsNotTakenForAnother(t *testing.T) {
 	}
 }
 
+func TestALateAnswerIsNotTakenForOneToTheNextRequest(t *testing.T) {
+	// The two requests have replies that look alike.
+	slaves := map[byte]*sim.ModbusUnit{1: {Holding: map[uint16]uint16{0: 1, 100: 2}}}
+	text := `
+timeout = "50ms"
+[[modbus.unit]]
+name = "u"
+every = "100ms"
+read = [{ name = "a", address = 0 }, { name = "b", address = 100 }]
+`
+	for _, delay := range []time.Duration{60, 75, 90, 99} {
+		t.Run(fmt.Sprintf("%dms", delay), func(t *testing.T) {
+			bubble(t, "port", text, slaves, func(t *testing.T, r *rig) {
+				for range 50 {
+					r.change(func() { slaves[1].Delay = delay * time.Millisecond })
+					pass(130 * time.Millisecond)
+					r.change(func() { slaves[1].Delay = time.Millisecond })
+					pass(170 * time.Millisecond)
+				}
+				got, _ := r.broker.of("gw/m/u")
+				for _, p := range got {
+					if p != `{"a":1,"b":2}` {
+						t.Fatal(p)
+					}
+				}
+				if len(got) == 0 || r.Units()[0].Failed == 0 {
+					t.Errorf("%d readings, %+v", len(got), r.Units()[0])
+				}
+			})
+		})
+	}
+}
+
+func TestALineThatIsNeverQuietIsNoUnitsAnswer(t *testing.T) {
+	slaves := oneSlave()
+	bubble(t, "port", "baud = 9600\n"+oneUnit, slaves, func(t *testing.T, r *rig) {
+		pass(1500 * time.Millisecond)
+		noise := make(chan struct{})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-noise:
+					return
+				case <-time.After(2 * time.Millisecond):
+					_, _ = r.theirs.Write([]byte{0x55}) // cut: the test has ended
+				}
+			}
+		}()
+		pass(20 * time.Second)
+		if u := r.Units()[0]; !u.Failing || u.Failed < 2 {
+			t.Errorf("%+v", u)
+		}
+		close(noise)
+		<-ended
+		pass(time.Minute)
+		if u := r.Units()[0]; u.Failing || r.broker.last("gw/m/main") != oneReading {
+			t.Errorf("%+v", u)
+		}
+	})
+}
+
 func TestAUnitThatRefusesAMergedRequestIsAskedForEachValue(t *testing.T) {
 	slaves := map[byte]*sim.ModbusUnit{1: {Holding: map[uint16]uint16{0: 7, 3: 8}}} // nothing between
 	text := `
