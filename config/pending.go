@@ -50,7 +50,6 @@ var pendingTable = [...]pendingRow{
 	{"modbus", absent()},
 
 	{"bridge[].servers[]", without(start{"mqtts:", "TLS", useMQTT}, start{"wss:", "TLS", useMQTT}, start{"ws:", "WebSocket", "use mqtt://"})},
-	{"bridge[].shared_sessions", off(`false`)},
 	{"bridge[].token_key_file", off(`""`)},
 	{"bridge[].profile", only(`"generic"`)},
 	{"bridge[].rate", off(`0`)},
