@@ -61,7 +61,7 @@ type Bridge struct {
 	probe probe
 	pace  pace
 
-	connected time.Time // when the last CONNECT was sent; Run's own
+	connected time.Time // when the last CONNECT was answered, or was not; Run's own
 
 	live  live
 	state stateBox
