@@ -48,8 +48,6 @@ var pendingTable = [...]pendingRow{
 
 	{"modbus[].match", absent()},
 
-	{"bridge[].shared_sessions", off(`false`)},
-
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},

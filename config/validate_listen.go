@@ -81,15 +81,21 @@ func (k *checker) listenerTLS(path string, t *ListenerTLS) (certUser bool) {
 	if t == nil {
 		return false
 	}
-	for key, file := range map[string]*string{"cert": &t.Cert, "key": &t.Key, "client_ca": &t.ClientCA} {
-		if *file != "" && !filepath.IsAbs(*file) {
-			*file = filepath.Join(filepath.Dir(k.c.At(path+"."+key).File), *file)
-		}
-	}
+	k.resolve(path+".cert", &t.Cert)
+	k.resolve(path+".key", &t.Key)
+	k.resolve(path+".client_ca", &t.ClientCA)
 	if t.ClientCA == "" && t.ClientCert != "optional" {
 		k.fail(path+".client_cert", "needs client_ca, the file with the authority that client certificates are verified against")
 	}
 	return t.ClientCert == "username"
+}
+
+// resolve makes the path of a file absolute, which is relative to the configuration
+// file that has the key.
+func (k *checker) resolve(key string, file *string) {
+	if *file != "" && !filepath.IsAbs(*file) {
+		*file = filepath.Join(filepath.Dir(k.c.At(key).File), *file)
+	}
 }
 
 // fdNameProblem says what is wrong with the name of a socket that systemd

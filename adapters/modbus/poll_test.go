@@ -32,7 +32,7 @@ read = [
   { name = "running", table = "coil", address = 3 },
   { name = "limit", address = 4, scale = 0.1, write = true },
   { name = "fault", table = "discrete", address = 9 },
-  { name = "energy", table = "input", address = 100, type = "uint64", order = "little-swapped" },
+  { name = "energy", table = "input", address = 100, type = "uint64", order = "big-swapped" },
 ]
 `
 

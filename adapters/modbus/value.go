@@ -17,15 +17,16 @@ import (
 //
 //	big             AB CD    as the specification has registers, and most devices
 //	little          DC BA
-//	big-swapped     BA DC    the bytes of each register swapped
-//	little-swapped  CD AB    the registers swapped
+//	big-swapped     CD AB    big, with the registers swapped: common, too
+//	little-swapped  BA DC    little, with the registers swapped
 //
-// Values of four registers go the same way: little-swapped is GH EF CD AB.
+// Values of four registers go the same way: big-swapped is GH EF CD AB. Fields
+// of binary frames have the same orders.
 type order string
 
 // swapBytes and swapWords say what differs from big.
-func (o order) swapBytes() bool { return o == "little" || o == "big-swapped" }
-func (o order) swapWords() bool { return o == "little" || o == "little-swapped" }
+func (o order) swapBytes() bool { return o == "little" || o == "little-swapped" }
+func (o order) swapWords() bool { return o == "little" || o == "big-swapped" }
 
 // arrange brings data from the order of the registers into that of big, or
 // back. Texts keep their registers where they are.
