@@ -37,7 +37,8 @@ import (
 	"packetboat/broker/store"
 )
 
-// Adapter is what the gateway runs: serial.Adapter, tcp.Adapter. Its duties:
+// Adapter is what the gateway runs: serial.Adapter, tcp.Adapter, modbus.Adapter.
+// Its duties:
 //
 //   - The constructor starts nothing, but it attaches the adapter's durable
 //     consumer, so that no command is missed between building and running.

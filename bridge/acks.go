@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"time"
 
 	"packetboat/broker/packet"
@@ -14,22 +16,47 @@ import (
 
 // acknowledged takes what the cloud says about a packet identifier.
 func (c *conn) acknowledged(typ byte, id uint16, code byte) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.acknowledgedLocked(typ, id, code)
+}
+
+func (c *conn) acknowledgedLocked(typ byte, id uint16, code byte) {
 	switch typ {
 	case packet.PUBACK:
-		c.puback(id, code)
+		c.pubackLocked(id, code)
 	case packet.PUBREC:
-		c.pubrec(id, code)
+		c.pubrecLocked(id, code)
 	case packet.PUBREL:
-		c.pubrel(id)
+		c.pubrelLocked(id)
 	case packet.PUBCOMP:
-		c.pubcomp(id)
+		c.pubcompLocked(id)
 	}
 }
 
-// puback is the end of a QoS 1 message.
-func (c *conn) puback(id uint16, code byte) {
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
+// acks takes acknowledgements of MQTT 5, whole packets, as many as have come
+// together. It runs on the reader; one that is malformed ends the link.
+func (c *conn) acks(packets []byte) {
+	b := c.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(packets) > 0 {
+		typ, flags, body, n, err := packet.Next(packets, 0)
+		var a packet.Ack
+		if err == nil && n > 0 {
+			a, err = packet.ParseAck(typ, flags, body, packet.V5)
+		}
+		if err != nil || n == 0 {
+			c.link.fail(fmt.Errorf("read an acknowledgement: %w", cmp.Or(err, io.ErrUnexpectedEOF)))
+			return
+		}
+		packets = packets[n:]
+		c.acknowledgedLocked(typ, a.ID, a.Code)
+	}
+}
+
+// pubackLocked is the end of a QoS 1 message.
+func (c *conn) pubackLocked(id uint16, code byte) {
 	ln := c.b.laneOf(id)
 	if ln == nil {
 		return
@@ -41,11 +68,9 @@ func (c *conn) puback(id uint16, code byte) {
 	c.ackedLocked(ln, id, ln.window.Puback)
 }
 
-// pubrec moves a QoS 2 message to its second half: PUBREL leaves when that is
+// pubrecLocked moves a QoS 2 message to its second half: PUBREL leaves when that is
 // on disk [MQTT-4.3.3-4].
-func (c *conn) pubrec(id uint16, code byte) {
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
+func (c *conn) pubrecLocked(id uint16, code byte) {
 	ln := c.b.laneOf(id)
 	if ln != nil && code >= packet.UnspecifiedError {
 		c.refusedLocked(ln, id, code)
@@ -63,11 +88,9 @@ func (c *conn) pubrec(id uint16, code byte) {
 	c.answerLocked(after, a)
 }
 
-// pubcomp is the end of a QoS 2 message, whatever its code: "not found" says
+// pubcompLocked is the end of a QoS 2 message, whatever its code: "not found" says
 // that the server has finished it before.
-func (c *conn) pubcomp(id uint16) {
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
+func (c *conn) pubcompLocked(id uint16) {
 	delete(c.released, id)
 	if ln := c.b.laneOf(id); ln != nil {
 		c.ackedLocked(ln, id, ln.window.Pubcomp)

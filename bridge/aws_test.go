@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -170,7 +172,12 @@ func TestTheFakeOfAWSIsStrict(t *testing.T) {
 				rules := &awsRules{}
 				f, c := newFaults(), newCloud()
 				c.mute = true
-				f.set(rules.judge)
+				f.set(func(up bool, typ byte, frame []byte) verdict {
+					if tt.early && !up {
+						return swallow // it is not faster than what was sent with CONNECT
+					}
+					return rules.judge(up, typ, frame)
+				})
 				client, err := c.dial(f)
 				if err != nil {
 					t.Fatal(err)
@@ -293,6 +300,39 @@ func TestTheProfileOfAWSWithAHostileWorkload(t *testing.T) {
 			r.deadLetters("unfit: topic \"live/", slices.Repeat([]string{"deep and QoS 0"}, 30)...)
 			r.deadLetters("too large: 131073 bytes of payload, aws-iot takes 131072", slices.Repeat([]string{strings.Repeat("x", 128<<10+1)}, 10)...)
 		})
+	}
+}
+
+// TestConnectsAreApartWhereTheServerSeesThem: a first one that was long on its way
+// does not bring the second nearer.
+func TestConnectsAreApartWhereTheServerSeesThem(t *testing.T) {
+	const apart = 100 * time.Millisecond
+	r := newRig(t, func(c *config.Bridge) {
+		c.Servers, c.Profile = []string{"mqtts://aws.test"}, "aws-iot"
+	})
+	var seen []time.Time
+	r.faults.set(func(up bool, typ byte, _ []byte) verdict {
+		if up && typ == packet.CONNECT {
+			seen = append(seen, time.Now())
+		}
+		return pass
+	})
+	r.start()
+	r.bridge.profile.connects = apart
+	dialled := false
+	r.bridge.dial = func(ctx context.Context, _ dial.Server) (net.Conn, error) {
+		if !dialled {
+			dialled = true
+			<-time.After(apart)
+		}
+		return r.cloud.dial(r.faults)
+	}
+	r.run()
+	r.awaitState(Online) // the second: the first one made the session
+	r.faults.mu.Lock()
+	defer r.faults.mu.Unlock()
+	if len(seen) != 2 || seen[1].Sub(seen[0]) < apart {
+		t.Errorf("CONNECT at %v", seen)
 	}
 }
 

@@ -159,6 +159,7 @@ func TestTheProfileOfAzureWithAHostileWorkload(t *testing.T) {
 	lane := r.bridge.lanes[0].consumer
 	lane.GiveUp(0, store.Purged, "") // a gap to tell of
 	r.run()
+	r.cloud.await(t, "the message and both gaps", func() bool { return len(r.cloud.got) >= 3 })
 	r.awaitIdle()
 	var got []string
 	r.cloud.do(func() {

@@ -63,7 +63,7 @@ type Bridge struct {
 	echoes  *echoes
 	drained drainRate
 
-	connected time.Time // when the last CONNECT was sent; Run's own
+	connected time.Time // when the last CONNECT was answered, or was not; Run's own
 
 	live  live
 	state stateBox

@@ -20,6 +20,7 @@ type client5 struct {
 
 func newClient5(c *conn) *client5 {
 	m := &client5{c: c, ended: make(chan error, 2)}
+	c.link.acks = c.acks
 	m.paho = paho.NewClient(paho.ClientConfig{
 		Conn:          c.link,
 		Session:       c,

@@ -114,7 +114,6 @@ func (b *Bridge) spaceConnects(ctx context.Context) bool {
 		case <-timer.C:
 		}
 	}
-	b.connected = time.Now()
 	return true
 }
 
@@ -139,7 +138,9 @@ func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn
 // serve runs the MQTT connection on the link.
 func (c *conn) serve() (up time.Duration, err error) {
 	client := c.newClient()
-	if err := client.connect(c.ctx); err != nil {
+	err = client.connect(c.ctx)
+	c.b.connected = time.Now() // the way there took its time, and the server's clock counts
+	if err != nil {
 		client.close()
 		return 0, err
 	}

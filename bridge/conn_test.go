@@ -210,7 +210,7 @@ func TestWhatPahoCannotReadIsReported(t *testing.T) {
 	r.start()
 	r.run()
 	r.awaitState(Online)
-	r.cloud.raw("gw1", []byte{packet.PUBACK << 4, 1, 0})
+	r.cloud.raw("gw1", []byte{packet.SUBACK << 4, 1, 0})
 	if s := r.awaitState(BackingOff); !strings.Contains(s.Err.Error(), "read from the server") {
 		t.Errorf("state %v", s)
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"packetboat/broker/packet"
 )
 
 // link is the buffered network connection that the pump and paho share.
@@ -31,6 +33,11 @@ type link struct {
 	// The reader's own.
 	in       []byte
 	from, to int
+	through  int // bytes of the packet that is being read by the reader's caller
+
+	// acks takes acknowledgements, whole packets, as many as have come together; nil:
+	// they are read like all others. Set before the first Read.
+	acks func(packets []byte)
 
 	lastRead, lastWrite atomic.Int64 // ns since began
 	count               *counters
@@ -132,21 +139,108 @@ func (l *link) write(b []byte) error {
 // Read reads from the network, in large pieces. When all that had arrived is
 // consumed, the pump is woken once for everything that the packets brought:
 // room in the window, answers.
+//
+// Acknowledgements do not come out of it when acks is set: they are by far the most
+// packets, and are handed over in batches.
 func (l *link) Read(p []byte) (int, error) {
-	if l.from == l.to {
-		l.kick()
-		n, err := l.raw.Read(l.in)
-		if n == 0 && err != nil {
-			l.fail(err)
+	for {
+		if l.acks != nil && l.through == 0 {
+			if err := l.nextPacket(); err != nil {
+				return 0, err
+			}
+		}
+		if l.from < l.to {
+			break
+		}
+		if err := l.more(); err != nil {
 			return 0, err
 		}
-		l.from, l.to = 0, n
-		l.count.bytesIn.Add(uint64(n))
-		l.lastRead.Store(int64(time.Since(l.began)))
 	}
-	n := copy(p, l.in[l.from:l.to])
+	n := l.to - l.from
+	if l.acks != nil {
+		n = min(n, l.through)
+	}
+	n = copy(p, l.in[l.from:l.from+n])
 	l.from += n
+	if l.acks != nil {
+		l.through -= n
+	}
 	return n, nil
+}
+
+// more reads from the network, behind what is there.
+func (l *link) more() error {
+	if l.from == l.to {
+		l.from, l.to = 0, 0
+	} else if l.to == len(l.in) {
+		l.to = copy(l.in, l.in[l.from:l.to])
+		l.from = 0
+	}
+	l.kick()
+	n, err := l.raw.Read(l.in[l.to:])
+	if n == 0 && err != nil {
+		l.fail(err)
+		return err
+	}
+	l.to += n
+	l.count.bytesIn.Add(uint64(n))
+	l.lastRead.Store(int64(time.Since(l.began)))
+	return nil
+}
+
+// nextPacket hands over the acknowledgements at the head of what was read, and finds
+// the length of the packet behind them, which is read by others.
+func (l *link) nextPacket() error {
+	for {
+		n := ackBytes(l.in[l.from:l.to])
+		if n > 0 {
+			l.acks(l.in[l.from : l.from+n])
+			l.from += n
+		}
+		head := l.in[l.from:l.to]
+		length, known := packetLength(head)
+		isAck := len(head) > 0 && isAckType(head[0]>>4)
+		if known && !(isAck && length <= len(l.in)) {
+			l.through = length
+			return nil
+		}
+		if err := l.more(); err != nil {
+			return err
+		}
+	}
+}
+
+func isAckType(typ byte) bool {
+	return typ == packet.PUBACK || typ == packet.PUBREC || typ == packet.PUBREL || typ == packet.PUBCOMP
+}
+
+// ackBytes is how long the whole acknowledgements at the head of b are.
+func ackBytes(b []byte) (n int) {
+	for n < len(b) && isAckType(b[n]>>4) {
+		length, known := packetLength(b[n:])
+		if !known || length > len(b)-n {
+			break
+		}
+		n += length
+	}
+	return n
+}
+
+// packetLength is that of the packet at the head of b, which need not be whole, once
+// it can be told. A length that is malformed [MQTT-1.5.5-1] counts as the bytes that
+// say so: whoever reads it finds out.
+func packetLength(b []byte) (length int, known bool) {
+	rest := 0
+	for i := 1; i < len(b); i++ {
+		rest |= int(b[i]&0x7f) << (7 * (i - 1))
+		if b[i] < 0x80 {
+			return 1 + i + rest, true
+		}
+		if i == 4 {
+			return 1 + i, true
+		}
+	}
+	return 0, false
 }
 
 // fail ends the link at once, for a reason. Any goroutine, any number of

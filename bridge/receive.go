@@ -181,10 +181,10 @@ func (c *conn) answerPublish(level byte, id uint16, after store.Receipt) {
 	}
 }
 
-// pubrel ends a QoS 2 message from the cloud: its identifier is free when the
+// pubrelLocked ends a QoS 2 message from the cloud: its identifier is free when the
 // forgetting is on disk, and only then PUBCOMP may say so [MQTT-4.3.3-11].
-func (c *conn) pubrel(id uint16) {
-	c.owe(c.b.store.Forget(c.b.origin, id), qos.Answer{Type: packet.PUBCOMP, ID: id})
+func (c *conn) pubrelLocked(id uint16) {
+	c.answerLocked(c.b.store.Forget(c.b.origin, id), qos.Answer{Type: packet.PUBCOMP, ID: id})
 }
 
 func (c *conn) owe(after store.Receipt, a qos.Answer) {

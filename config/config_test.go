@@ -118,6 +118,19 @@ func TestPathsOfCertificatesAreRelativeToTheConfiguration(t *testing.T) {
 	if got := *c.Listeners[0].TLS; got != (ListenerTLS{Cert: "/etc/p/tls/c", Key: "/k", ClientCert: "optional"}) {
 		t.Errorf("%+v", got)
 	}
+	c, err = Parse("/etc/p/f.toml", []byte(`[[bridge]]
+name = "a"
+servers = ["mqtts://h"]
+token_key_file = "device.key"
+tls = { ca = "tls/ca", cert = "/c" }
+up = [{ filter = "#" }]
+`), fixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := c.Bridges[0]; b.TokenKeyFile != "/etc/p/device.key" || !reflect.DeepEqual(b.TLS, BridgeTLS{CA: "/etc/p/tls/ca", Cert: "/c"}) {
+		t.Errorf("%+v", b)
+	}
 }
 
 func TestAnEmptyFileIsAGateway(t *testing.T) {

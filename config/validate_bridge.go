@@ -38,6 +38,10 @@ func (k *checker) bridges() {
 		}
 		k.topicText(path+".status", &b.Status, now, true)
 		k.topicText(path+".gaps", &b.Gaps, now, true)
+		k.resolve(path+".token_key_file", &b.TokenKeyFile)
+		k.resolve(path+".tls.ca", &b.TLS.CA)
+		k.resolve(path+".tls.cert", &b.TLS.Cert)
+		k.resolve(path+".tls.key", &b.TLS.Key)
 		k.wholeSeconds(path+".keep_alive", int64(b.KeepAlive))
 		k.wholeSeconds(path+".session_expiry", int64(b.SessionExpiry))
 		if b.Backoff.Max < b.Backoff.Min {

@@ -90,13 +90,18 @@ func (k *checker) listenerTLS(path string, t *ListenerTLS) (certUser bool) {
 
 const needsClientCA = "needs client_ca, the file with the authority that client certificates are verified against"
 
-// besideConfig makes relative paths absolute: they are relative to the file that
-// has them.
+// besideConfig resolves several.
 func (k *checker) besideConfig(path string, files map[string]*string) {
 	for key, file := range files {
-		if *file != "" && !filepath.IsAbs(*file) {
-			*file = filepath.Join(filepath.Dir(k.c.At(path+"."+key).File), *file)
-		}
+		k.resolve(path+"."+key, file)
+	}
+}
+
+// resolve makes the path of a file absolute, which is relative to the configuration
+// file that has the key.
+func (k *checker) resolve(key string, file *string) {
+	if *file != "" && !filepath.IsAbs(*file) {
+		*file = filepath.Join(filepath.Dir(k.c.At(key).File), *file)
 	}
 }
 

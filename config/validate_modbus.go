@@ -70,8 +70,8 @@ func (k *checker) modbusLine(path string, m *Modbus) {
 			k.fail(path+".port", "%q is not a valid glob; a literal [ is written \\[", m.Port)
 		}
 	}
-	if m.Connect == "" && m.Mode.Data != 8 {
-		k.fail(path+".mode", "must have 8 data bits: Modbus RTU has bytes")
+	if m.Connect == "" && (m.Mode.Data != 8 || m.Mode.Stop == "1.5") {
+		k.fail(path+".mode", "must have 8 data bits, and 1 or 2 stop bits: Modbus RTU has bytes")
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"packetboat/bridge"
@@ -91,7 +92,7 @@ func (s snapshot) problems() []admin.Problem {
 		}
 		what := fmt.Sprintf("bridge %s is %v", b.name, b.state.Phase)
 		if b.state.Err != nil {
-			what += ": " + b.state.Err.Error()
+			what += ": " + strings.ReplaceAll(b.state.Err.Error(), "\n", "; ") // a line for each server
 		}
 		add(what, fmt.Sprintf("%d messages wait on the disk, the oldest for %v; they go when it is online", b.waiting, b.oldest.Round(time.Second)))
 	}

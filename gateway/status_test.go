@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"packetboat/bridge"
+	"packetboat/gateway/admin"
 )
 
 func TestTheStatusLineSaysWhatIsWrongFirst(t *testing.T) {
@@ -28,6 +29,18 @@ func TestTheStatusLineSaysWhatIsWrongFirst(t *testing.T) {
 		if got := c.s.String(); got != c.want {
 			t.Errorf("%s:\n%s\nnot\n%s", c.name, got, c.want)
 		}
+	}
+}
+
+func TestAProblemIsOneLine(t *testing.T) {
+	s := snapshot{bridges: []bridgeState{{name: "cloud", state: bridge.State{
+		Phase: bridge.BackingOff, Err: errors.Join(errors.New("a:1883: no"), errors.New("b:1883: neither"))}, waiting: 3}}}
+	got, want := s.problems(), admin.Problem{
+		What:   "bridge cloud is backing off: a:1883: no; b:1883: neither",
+		Remedy: "3 messages wait on the disk, the oldest for 0s; they go when it is online",
+	}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, not %+v", got, want)
 	}
 }
 

@@ -95,32 +95,33 @@ func TestOverARealConnectionThatIsCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := ln.Addr().String()
 	text := strings.ReplaceAll(oneUnit, `every = "1s"`, `every = "20ms"`)
-	r := rigOf(t, section(t, fmt.Sprintf("connect = %q\ntimeout = \"5s\"\n%s", address, text)), oneSlave())
-	r.run()
-	for life := range 3 {
-		if life > 0 {
-			if ln, err = net.Listen("tcp", address); err != nil {
-				t.Fatal(err)
+	r := rigOf(t, section(t, fmt.Sprintf("connect = %q\ntimeout = \"5s\"\n%s", ln.Addr(), text)), oneSlave())
+	served := make(chan net.Conn, 10)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer ln.Close()
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
 			}
+			served <- c
+			wg.Go(func() { _ = r.slaves.ServeTCP(context.Background(), c) }) // until it is cut
 		}
-		ctx, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := r.slaves.Serve(ctx, ln); err != nil {
-				t.Error(err)
-			}
-		})
+	})
+	r.run()
+	for range 3 {
+		c := <-served
 		before, _ := r.broker.of("gw/m/main")
 		r.broker.await(t, "readings", func() bool {
 			got, _ := r.broker.of("gw/m/main")
 			return len(got) > len(before)+5
 		})
-		cancel()
-		wg.Wait()
-		r.broker.await(t, "offline", func() bool { return r.broker.last("gw/m/status") == offline })
+		_ = c.Close()
 	}
+	defer func() { _ = (<-served).Close() }() // the fourth
 	if got := r.broker.last("gw/m/main"); got != oneReading {
 		t.Error(got)
 	}

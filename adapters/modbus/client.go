@@ -113,10 +113,11 @@ func (c *client) ask(ctx context.Context, unit byte, request []byte) ([]byte, er
 // next. The error is errNoAnswer, garbled, an Exception, or what has ended the
 // link or ctx.
 func (c *client) do(ctx context.Context, unit byte, request []byte) ([]byte, error) {
-	if err := c.send(ctx, unit, request); err != nil {
-		return nil, err
+	var reply []byte
+	err := c.send(ctx, unit, request)
+	if err == nil {
+		reply, err = c.await(ctx, unit, request)
 	}
-	reply, err := c.await(ctx, unit, request)
 	switch bad := (garbled{}); {
 	case errors.As(err, &bad) && bad.crc:
 		c.c.crc.Add(1)
@@ -157,8 +158,10 @@ func (c *client) send(ctx context.Context, unit byte, request []byte) error {
 	return nil
 }
 
-// awaitQuiet returns when both sides have been silent for long enough.
+// awaitQuiet returns when both sides have been silent for long enough. A line
+// that never is would hold all units up for ever, so that is an error.
 func (c *client) awaitQuiet(ctx context.Context) error {
+	latest := time.Now().Add(c.timing.sending(2*maxPDU) + c.timeout)
 	for {
 		c.mu.Lock()
 		err, free := c.err, c.last.Add(c.timing.silence)
@@ -170,8 +173,11 @@ func (c *client) awaitQuiet(ctx context.Context) error {
 			c.dropLocked()
 		}
 		c.mu.Unlock()
-		if err != nil || wait <= 0 {
+		switch {
+		case err != nil || wait <= 0:
 			return err
+		case time.Now().After(latest):
+			return garbled{why: "the line is never quiet: its baud and mode are others, or something else sends on it"}
 		}
 		if err := c.sleep(ctx, wait); err != nil {
 			return err
@@ -240,10 +246,13 @@ func (c *client) fail() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.in)
-	if n == 0 || c.wire.framed() {
+	if c.wire.framed() {
 		return errNoAnswer
 	}
 	c.dropLocked()
+	if n < rtuOverhead+exceptionLength { // a glitch, shorter than any reply
+		return errNoAnswer
+	}
 	return garbled{why: fmt.Sprintf("the reply is damaged: %d bytes without a checksum that fits", n), crc: true}
 }
 

@@ -132,7 +132,6 @@ func (a *Adapter) poll(ctx context.Context, c *client, u *unit) error {
 	err := u.read(ctx, c, a.log)
 	switch {
 	case err == nil:
-		u.stats.Polls++
 		a.answer(u, began)
 		a.publish(u)
 	case silence(err):
@@ -140,6 +139,11 @@ func (a *Adapter) poll(ctx context.Context, c *client, u *unit) error {
 	default:
 		return err
 	}
+	return nil
+}
+
+// note shows a unit's counters to others.
+func (a *Adapter) note(u *unit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range a.units {
@@ -148,7 +152,6 @@ func (a *Adapter) poll(ctx context.Context, c *client, u *unit) error {
 			a.stats[i] = u.stats
 		}
 	}
-	return nil
 }
 
 // tellAfter failures in a row a unit is said not to answer.
@@ -161,12 +164,15 @@ func (a *Adapter) answer(u *unit, began time.Time) {
 	}
 	u.answered, a.answered = now, now
 	u.stats.LastAnswer = now
+	u.stats.Polls++
 	a.schedule.answered(&u.slot, began, now)
+	a.note(u)
 }
 
 func (a *Adapter) noAnswer(u *unit, began time.Time, err error) {
 	u.stats.Failed++
 	a.schedule.failed(&u.slot, began, time.Now())
+	a.note(u)
 	if u.failures == tellAfter {
 		a.log.Warn("unit does not answer; it is asked at growing intervals, so that others keep their periods",
 			"unit", u.name, "id", u.id, "error", err, "timeout", a.cfg.Timeout)

@@ -192,6 +192,7 @@ type rig struct {
 	slaves *sim.Modbus
 	end    func()
 	cut    func() // ends the present line
+	theirs net.Conn
 
 	mu     sync.Mutex
 	absent error // why the line does not open
@@ -249,6 +250,7 @@ func (r *rig) plug(ctx context.Context, wg *sync.WaitGroup) {
 			return nil, r.absent
 		}
 		ours, theirs := net.Pipe()
+		r.theirs = theirs
 		r.cut = func() { _ = theirs.Close() }
 		wg.Go(func() {
 			if err := serve(ctx, theirs); err != nil && !errors.Is(err, net.ErrClosed) && err.Error() != "io: read/write on closed pipe" {

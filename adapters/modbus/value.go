@@ -17,15 +17,16 @@ import (
 //
 //	big             AB CD    as the specification has registers, and most devices
 //	little          DC BA
-//	big-swapped     BA DC    the bytes of each register swapped
-//	little-swapped  CD AB    the registers swapped
+//	big-swapped     CD AB    big, with the registers swapped: common, too
+//	little-swapped  BA DC    little, with the registers swapped
 //
-// Values of four registers go the same way: little-swapped is GH EF CD AB.
+// Values of four registers go the same way: big-swapped is GH EF CD AB. Fields
+// of binary frames have the same orders.
 type order string
 
 // swapBytes and swapWords say what differs from big.
-func (o order) swapBytes() bool { return o == "little" || o == "big-swapped" }
-func (o order) swapWords() bool { return o == "little" || o == "little-swapped" }
+func (o order) swapBytes() bool { return o == "little" || o == "little-swapped" }
+func (o order) swapWords() bool { return o == "little" || o == "big-swapped" }
 
 // arrange brings data from the order of the registers into that of big, or
 // back. Texts keep their registers where they are.
@@ -102,7 +103,8 @@ func (c codec) decode(data []byte) value {
 	case "bool":
 		return truth(data[0]|data[1] != 0)
 	case "string":
-		text, _ := json.Marshal(string(bytes.TrimRight(data, "\x00 "))) // strings can be
+		valid := strings.ToValidUTF8(string(bytes.TrimRight(data, "\x00 ")), "\uFFFD")
+		text, _ := json.Marshal(valid) // strings can be
 		return value{json: text}
 	case "float":
 		return c.float(data)
@@ -198,9 +200,10 @@ func (c codec) encodeBig(raw json.RawMessage) ([]byte, error) {
 	}
 	switch {
 	case c.kind == "float" && c.words == 4:
-		return binary.BigEndian.AppendUint64(nil, math.Float64bits(f/c.scale)), finite(f/c.scale, math.MaxFloat64)
+		return binary.BigEndian.AppendUint64(nil, math.Float64bits(f/c.scale)), finite(f / c.scale)
 	case c.kind == "float":
-		return binary.BigEndian.AppendUint32(nil, math.Float32bits(float32(f/c.scale))), finite(f/c.scale, math.MaxFloat32)
+		short := float32(f / c.scale)
+		return binary.BigEndian.AppendUint32(nil, math.Float32bits(short)), finite(float64(short))
 	}
 	n, err := c.whole(text, f)
 	if err != nil {
@@ -210,8 +213,8 @@ func (c codec) encodeBig(raw json.RawMessage) ([]byte, error) {
 	return slices.Clone(data[8-2*c.words:]), nil
 }
 
-func finite(f, most float64) error {
-	if math.IsNaN(f) || math.Abs(f) > most {
+func finite(f float64) error {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return errRange
 	}
 	return nil

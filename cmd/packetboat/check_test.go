@@ -1,10 +1,18 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCheckPlacesTheMistakesOfBridges: FILE stands for the file.
@@ -122,3 +130,112 @@ FILE:8:1: bridge[0].tls.cert: is missing; give the file of the certificate that 
 		})
 	}
 }
+
+// selfSigned makes a certificate that is good until then, and its key.
+func selfSigned(t *testing.T, until time.Time) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+// TestCheckReadsTheFilesOfBridges: DIR stands for their directory. The files are
+// named as in the configuration, beside it.
+func TestCheckReadsTheFilesOfBridges(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, key := selfSigned(t, time.Now().Add(time.Hour))
+	ended, endedKey := selfSigned(t, time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC))
+	put("gw.crt", cert)
+	put("gw.key", key)
+	put("ended.crt", ended)
+	put("ended.key", endedKey)
+	put("empty.crt", "")
+	put("locked.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+	const head = `[gateway]
+id = "gw"
+[[bridge]]
+name = "a"
+servers = ["mqtts://h"]
+`
+	const rule = `[[bridge.up]]
+filter = "#"
+`
+	const azure = head + `profile = "azure-iot-hub"
+up = [{ filter = "#", topic = "devices/gw/messages/events/" }]
+`
+	for _, c := range []struct {
+		name, text string
+		want       []string // a line each
+	}{
+		{"all good", head + `tls = { ca = "gw.crt", cert = "gw.crt", key = "gw.key" }
+` + rule, nil},
+		{"no file of authorities", head + `tls = { ca = "none.crt" }
+` + rule, []string{`DIR/c.toml:6:14: bridge[0].tls.ca: open DIR/none.crt: no such file or directory; put the file there, or correct the path`}},
+		{"a file of authorities without one", head + `[bridge.tls]
+ca = "empty.crt"
+` + rule, []string{`DIR/c.toml:7:6: bridge[0].tls.ca: DIR/empty.crt has no certificate; the file must be in PEM form, text with -----BEGIN lines; openssl converts others`}},
+		{"everything is told at once, listeners first", head + `[bridge.tls]
+ca = "a"
+cert = "b"
+key = "c"
+` + rule + `[[listener]]
+address = "127.0.0.1:1"
+tls = { cert = "d", key = "gw.key" }
+`, []string{
+			`DIR/c.toml:14:16: listener[0].tls.cert: open DIR/d: no such file or directory (put the file there, or correct the path)`,
+			`DIR/c.toml:7:6: bridge[0].tls.ca: open DIR/a: no such file or directory; put the file there, or correct the path`,
+			`DIR/c.toml:8:8: bridge[0].tls.cert: open DIR/b: no such file or directory; put the file there, or correct the path`,
+			`DIR/c.toml:9:7: bridge[0].tls.key: open DIR/c: no such file or directory; put the file there, or correct the path`,
+		}},
+		{"the files of the second bridge", head + rule + `[[bridge]]
+name = "b"
+servers = ["wss://h"]
+client_id = "b"
+tls = { cert = "gw.crt", key = "ended.key" }
+` + rule, []string{`DIR/c.toml:12:32: bridge[1].tls.key: DIR/ended.key is not the key of the certificate in DIR/gw.crt; ` +
+			`give the key that the certificate was made for; in tls.cert, the gateway's own certificate comes before those of authorities`}},
+		{"a key with a passphrase", head + `tls = { cert = "gw.crt", key = "locked.key" }
+` + rule, []string{`DIR/c.toml:6:32: bridge[0].tls.key: DIR/locked.key is protected with a passphrase; store the key without one: openssl pkey -in KEY -out NEWKEY`}},
+		{"an expired certificate", head + `tls = { cert = "ended.crt", key = "ended.key" }
+` + rule, []string{`DIR/c.toml:6:16: bridge[0].tls.cert: the certificate in DIR/ended.crt has expired: it ended on 2020-01-02T03:04:05Z, here it is NOW; renew it; or check this machine's clock`}},
+		{"a certificate without a key", head + `tls = { cert = "gw.crt" }
+` + rule, []string{`DIR/c.toml:6:7: bridge[0].tls.key: is missing; give the file of the key that belongs to tls.cert`}},
+		{"no device key", azure + `token_key_file = "none.key"
+`, []string{`DIR/c.toml:8:18: bridge[0].token_key_file: read the key that tokens are made from (token_key_file): open DIR/none.key: no such file or directory`}},
+		{"a device key that is none", azure + `token_key_file = "gw.key"
+`, []string{`DIR/c.toml:8:18: bridge[0].token_key_file: DIR/gw.key: the device key is not base64; it is the primary or secondary key as the hub shows it`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			put("c.toml", c.text)
+			code, out, errOut := call(t, "check", "-config", filepath.Join(dir, "c.toml"))
+			got := toldTime.ReplaceAllString(strings.ReplaceAll(errOut, dir, "DIR"), "here it is NOW;")
+			if c.want == nil {
+				if code != 0 || errOut != "" {
+					t.Errorf("exit code %d\n%s", code, errOut)
+				}
+				return
+			}
+			if want := strings.Join(c.want, "\n") + "\n"; code != 2 || out != "" || got != want {
+				t.Errorf("exit code %d %s\n%s\nnot\n%s", code, out, got, want)
+			}
+		})
+	}
+}
+
+var toldTime = regexp.MustCompile(`here it is [^;]*;`)

@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"packetboat/config"
-	"packetboat/gateway"
 )
 
 // call runs a command line and gives what it printed.
@@ -126,34 +123,5 @@ func TestTheConfigurationCanBeNamedByTheEnvironment(t *testing.T) {
 	t.Setenv("PACKETBOAT_CONFIG", file)
 	if _, _, errOut := call(t, "check"); !strings.Contains(errOut, file) {
 		t.Error(errOut)
-	}
-}
-
-func TestTheReadmesConfigurationIsRight(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	text := ""
-	for _, block := range strings.Split(string(readme), "```toml\n")[1:] {
-		block, _, _ = strings.Cut(block, "```")
-		text += block
-		// Each block makes sense behind those before.
-		cfg, err := config.Parse("README.md", []byte(strings.ReplaceAll(text, "/etc/packetboat/cloud.password", secret)), config.Options{
-			Hostname: func() (string, error) { return "gw", nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if errs := gateway.Check(cfg); len(errs) > 0 {
-			t.Fatal(errs)
-		}
-	}
-	if !strings.Contains(text, "[serial.command]") {
-		t.Error("the configurations were not found")
 	}
 }
