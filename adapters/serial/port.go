@@ -1,6 +1,7 @@
 package serial
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,8 @@ type Line struct {
 	RTS    bool   // likewise; with rtscts the driver's
 }
 
+const defaultBaud = 9600
+
 // check says what is wrong with l, by key.
 func (l Line) check() error {
 	if _, err := l.mode(); err != nil {
@@ -42,7 +45,7 @@ func (l Line) check() error {
 func (l Line) mode() (*serial.Mode, error) {
 	m := &serial.Mode{BaudRate: l.Baud, DataBits: l.Data}
 	if m.BaudRate == 0 {
-		m.BaudRate = 9600
+		m.BaudRate = defaultBaud
 	}
 	if m.DataBits == 0 {
 		m.DataBits = 8
@@ -102,6 +105,12 @@ type Port struct {
 	file  *os.File
 	stuck atomic.Bool // a write has timed out
 	base  uint64      // overruns before we opened
+
+	// The reader's: after a read the next one waits until gather has passed. An
+	// UART hands over eight bytes at a time, a thousand times a second at 115,200
+	// baud, and each time would cost what a hundred bytes cost.
+	gather time.Duration
+	last   time.Time
 }
 
 // closeDrain is how long Close waits for what was written to leave. The
@@ -207,7 +216,22 @@ func setFlow(fd int, flow string) error {
 }
 
 // Read waits for bytes. The end of a port that was unplugged is io.EOF or EIO.
-func (p *Port) Read(b []byte) (int, error) { return p.file.Read(b) }
+func (p *Port) Read(b []byte) (int, error) {
+	if p.gather > 0 {
+		time.Sleep(p.gather - time.Since(p.last)) // too short for Close and deadlines to matter
+		defer func() { p.last = time.Now() }()
+	}
+	return p.file.Read(b)
+}
+
+// maxGather is how long bytes may wait for others to come along.
+const maxGather = 10 * time.Millisecond
+
+// gatherTime is how long to gather bytes on the line: not so long that the
+// kernel's buffer of 4 KiB would be more than a quarter full.
+func (l Line) gatherTime() time.Duration {
+	return min(maxGather, 1024*10*time.Second/time.Duration(cmp.Or(l.Baud, defaultBaud)))
+}
 
 // Write writes all of b to the driver, or fails by the deadline.
 func (p *Port) Write(b []byte) (int, error) {

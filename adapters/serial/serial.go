@@ -4,6 +4,7 @@ package serial
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"packetboat/adapters"
 	"packetboat/config"
@@ -23,7 +24,8 @@ type Options struct {
 // {port} is the last part of the path that was found.
 type Adapter struct {
 	*adapters.Stream
-	opt Options
+	opt    Options
+	gather time.Duration // of the ports; 0 where silences mean something
 }
 
 var _ adapters.Adapter = (*Adapter)(nil)
@@ -65,7 +67,11 @@ func NewAdapter(opt Options) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Adapter{Stream: s, opt: opt}, nil
+	a := &Adapter{Stream: s, opt: opt}
+	if f := opt.Stream.Framing; f == nil || f.NewDecoder().Idle() == 0 {
+		a.gather = opt.Line.gatherTime()
+	}
+	return a, nil
 }
 
 // Run serves the port until ctx ends.
@@ -88,5 +94,6 @@ func (a *Adapter) open(context.Context) (adapters.Link, adapters.Place, error) {
 		_ = p.Close() // nothing was written
 		return nil, adapters.Place{}, err
 	}
+	p.gather = a.gather
 	return p, adapters.Place{Port: filepath.Base(path)}, nil
 }

@@ -466,3 +466,32 @@ topic = "{gateway}/{name}/{port}"
 		t.Error(err)
 	}
 }
+
+func TestBytesAreGathered(t *testing.T) {
+	for baud, want := range map[int]time.Duration{0: 10 * time.Millisecond, 115200: 10 * time.Millisecond, 4000000: 2560 * time.Microsecond} {
+		if got := (Line{Baud: baud}).gatherTime(); got != want {
+			t.Errorf("%d baud: %v", baud, got)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "tty")
+	master := plug(t, link)
+	p, err := Open(link, Line{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.gather = time.Minute // longer than any test: were it not for the time of the last read
+	io.WriteString(master, "x")
+	b := make([]byte, 10)
+	if n, err := p.Read(b); n != 1 || err != nil { // the first bytes do not wait
+		t.Fatalf("%d, %v", n, err)
+	}
+	p.last = p.last.Add(-time.Minute)
+	io.WriteString(master, "ab")
+	if n, err := p.Read(b); n != 2 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if d := time.Since(p.last); d > 30*time.Second {
+		t.Errorf("the last read was %v ago", d)
+	}
+}

@@ -78,7 +78,7 @@ func (d *talker) unplug(t *testing.T, port string) {
 
 // talk writes at 115,200 baud. While the port is not read, it waits.
 func (d *talker) talk(ctx context.Context) {
-	const every = 10 * time.Millisecond
+	const every = 5 * time.Millisecond // as USB converters hand it over
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var rest []byte
