@@ -28,7 +28,6 @@ var pendingTable = [...]pendingRow{
 
 	{"limits.failed_logins", off(`10`, `0`)},
 
-
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},
