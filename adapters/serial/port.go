@@ -106,9 +106,9 @@ type Port struct {
 	stuck atomic.Bool // a write has timed out
 	base  uint64      // overruns before we opened
 
-	// The reader's: after a read the next one waits until gather has passed. An
+	// The reader's: after a read the next one waits until gather has passed. A
 	// UART hands over eight bytes at a time, a thousand times a second at 115,200
-	// baud, and each time would cost what a hundred bytes cost.
+	// baud, and to wake up costs more than to read a hundred bytes.
 	gather time.Duration
 	last   time.Time
 }
@@ -225,7 +225,7 @@ func (p *Port) Read(b []byte) (int, error) {
 }
 
 // maxGather is how long bytes may wait for others to come along.
-const maxGather = 10 * time.Millisecond
+const maxGather = 20 * time.Millisecond
 
 // gatherTime is how long to gather bytes on the line: not so long that the
 // kernel's buffer of 4 KiB would be more than a quarter full.
