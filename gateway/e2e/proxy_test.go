@@ -222,7 +222,7 @@ func (p *proxy) cutLocked(l *proxyLink) bool {
 	}
 	if !l.connected {
 		p.early++
-		next.packets = p.dice.IntN(20)
+		next.packets = p.dice.IntN(200)
 		return true
 	}
 	p.cuts++
@@ -232,7 +232,10 @@ func (p *proxy) cutLocked(l *proxyLink) bool {
 }
 
 // spread plans cuts over the exchanges to come, of which there must be so many.
-// A few of the cuts follow the one before at once, into what goes again then.
+// Some follow the one before at once, into what goes again then, or into the
+// first packets of the connection. Not between these two: cuts that hit one
+// message again and again while it is sent alone are what a message that the
+// broker disconnects on looks like.
 func (p *proxy) spread(cuts, exchanges int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,7 +243,11 @@ func (p *proxy) spread(cuts, exchanges int) {
 	most := exchanges * 8 / 10 / cuts
 	for range cuts {
 		c := cut{packets: p.dice.IntN(200)}
-		if p.dice.IntN(4) > 0 {
+		switch p.dice.IntN(8) {
+		case 0:
+		case 1:
+			c.packets = p.dice.IntN(4)
+		default:
 			c.finished = p.dice.IntN(most + 1)
 		}
 		p.plan = append(p.plan, c)
