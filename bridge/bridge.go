@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker"
 	"packetboat/broker/qos"
 	"packetboat/broker/store"
@@ -35,7 +35,7 @@ type Options struct {
 	// have returned; unless New fails, it is used up. Nil for none.
 	Replaces *Bridge
 
-	// Dial opens network connections; nil is net.Dialer's.
+	// Dial opens TCP connections; nil is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -43,6 +43,7 @@ type Options struct {
 // New on; the connection lives while Run runs.
 type Bridge struct {
 	cfg       config.Bridge
+	profile   *profile
 	servers   []server
 	rules     rules
 	stamp     stamp
@@ -50,26 +51,36 @@ type Bridge struct {
 	store     *store.Store
 	publish   func(*store.Message) (store.Receipt, error)
 	attached  *broker.Attachment
-	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	dialer    *dial.Dialer
+	dial      func(ctx context.Context, s dial.Server) (net.Conn, error)
 	log       *slog.Logger
 	maxPacket int
 
 	mu    sync.Mutex // the lanes, and the connection's send state
 	lanes [lanes]lane
 	probe probe
+	pace  pace
+
+	connected time.Time // when the last CONNECT was sent; Run's own
 
 	live  live
 	state stateBox
 	count counters
 	warn  struct {
-		expired, tooLarge, noRule, refused, unmatched, downLost, parked repeated
+		expired, tooLarge, unfit, noRule, refused, unmatched, downLost, parked repeated
 	}
 }
 
 // server is one address of the cloud.
 type server struct {
-	address string // host:port
+	dial.Server
 	session string // the name under which the upstream record knows it
+}
+
+// host is the name or address, without the port.
+func (s server) host() string {
+	host, _, _ := net.SplitHostPort(s.Address)
+	return host
 }
 
 // New checks the section and attaches the bridge's queue to the broker: what
@@ -79,16 +90,13 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	b := &Bridge{
 		cfg: cfg, origin: "bridge/" + cfg.Name,
 		stamp: newStamp(cfg.Stamp, cfg.Gateway),
-		store: opt.Store, publish: opt.Broker.Publish, dial: opt.Dial, maxPacket: opt.MaxPacket,
+		store: opt.Store, publish: opt.Broker.Publish, maxPacket: opt.MaxPacket,
 	}
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
 	b.log = opt.Log.With("bridge", cfg.Name)
-	if b.dial == nil {
-		b.dial = (&net.Dialer{}).DialContext
-	}
-	if err := b.check(); err != nil {
+	if err := b.check(opt.Dial); err != nil {
 		return nil, err
 	}
 	dead, err := b.openDead()
@@ -97,22 +105,34 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	b.live.b, b.live.way.rules = b, &b.rules
 	if opt.Replaces != nil {
-		b.attached, err = opt.Replaces.attached.Replace(b.rules.subscriptions(), &b.live)
+		b.attached, err = opt.Replaces.attached.Replace(b.subscriptions(), &b.live)
 	} else {
 		b.forgetUpstreamOfNewLanes()
-		b.attached, err = opt.Broker.Attach(b.origin, lanes, b.rules.subscriptions(), &b.live)
+		b.attached, err = opt.Broker.Attach(b.origin, lanes, b.subscriptions(), &b.live)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("attach the queue of bridge %s: %w", cfg.Name, err)
 	}
 	for i := range b.lanes {
 		c := b.attached.Lane(i)
+		b.lanes[i].index = i
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
 		c.SetPolicy(b.rules.whenFull(i))
 		c.SetOrphan(false)
 		c.SetDead(dead)
 	}
 	return b, nil
+}
+
+// subscriptions are the up rules as the broker routes by them, within what the
+// profile allows.
+func (b *Bridge) subscriptions() []broker.Subscription {
+	subs := b.rules.subscriptions()
+	for i := range subs {
+		subs[i].QoS = min(subs[i].QoS, b.profile.qos)
+		subs[i].Judge = b.profile.judgeOf(&b.rules.up[i], b.cfg.ClientID)
+	}
+	return subs
 }
 
 // deadName is the consumer of the messages that the cloud will not take.
@@ -135,28 +155,69 @@ func (b *Bridge) openDead() (*store.Consumer, error) {
 // Check finds the mistakes in a section that New would report.
 func Check(cfg config.Bridge) error {
 	b := Bridge{cfg: cfg}
-	return b.check()
+	return b.check(nil)
 }
 
-// check compiles what the configuration says.
-func (b *Bridge) check() error {
+// CheckFiles finds mistakes in the files that a section names, as whoever runs
+// this may read them: [ConfigError]s, joined. A bridge starts without them, and
+// reads them for each connection.
+func CheckFiles(cfg config.Bridge) error {
+	b := Bridge{cfg: cfg}
+	if b.check(nil) != nil {
+		return nil // Check says so
+	}
+	errs := []error{placed(b.dialer.CheckFiles())}
+	if cfg.TokenKeyFile != "" {
+		if _, _, err := b.token("hub", time.Now()); err != nil {
+			errs = append(errs, &ConfigError{"token_key_file", err})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// placed makes ConfigErrors of what package dial has found.
+func placed(err error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range all.Unwrap() {
+			errs = append(errs, placed(e))
+		}
+		return errors.Join(errs...)
+	}
+	var of *dial.KeyError
+	if errors.As(err, &of) {
+		e := of.Err
+		if of.Remedy != "" {
+			e = fmt.Errorf("%w; %s", e, of.Remedy)
+		}
+		return &ConfigError{of.Key, e}
+	}
+	return err
+}
+
+// check compiles what the configuration says; tcp as Options.Dial.
+func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, &ConfigError{key, fmt.Errorf(format, args...)})
 	}
+	b.profile = profileOf(b.cfg.Profile)
+	b.profile.settle(&b.cfg)
+	b.profile.check(&b.cfg, bad)
+	b.pace = newPace(b.cfg.Rate, b.profile)
 	if len(b.cfg.Servers) == 0 {
 		bad("servers", "is missing: give at least one, such as mqtt://mqtt.example.com:1883")
 	}
 	for i, s := range b.cfg.Servers {
-		address, err := parseServer(s)
+		to, err := dial.Parse(s)
 		if err != nil {
 			bad(fmt.Sprintf("servers[%d]", i), "%w", err)
 		}
-		session := address
+		session := to.Address
 		if b.cfg.SharedSessions {
 			session = sharedServers
 		}
-		b.servers = append(b.servers, server{address, session})
+		b.servers = append(b.servers, server{to, session})
 	}
 	if b.cfg.ClientID == "" {
 		bad("client_id", "empty; the cloud keeps a session by it")
@@ -167,28 +228,24 @@ func (b *Bridge) check() error {
 	if s := b.cfg.Gaps; s != "" && !topic.ValidName(s) {
 		bad("gaps", "%q is no topic to publish to", s)
 	}
+	t := &b.cfg.TLS
 	var err error
+	b.dialer, err = dial.New(dial.Options{
+		Proxy: b.cfg.Proxy, Source: b.cfg.Source, Net: tcp,
+		CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, ALPN: t.ALPN,
+	})
+	if err != nil {
+		errs = append(errs, placed(err))
+	} else {
+		b.dial = b.dialer.Dial
+	}
 	if b.rules, err = compileRules(b.cfg.Up, b.cfg.Down); err != nil {
 		errs = append(errs, err)
 	}
+	for i := range b.rules.down {
+		b.rules.down[i].qos = min(b.rules.down[i].qos, b.profile.qos)
+	}
 	return errors.Join(errs...)
-}
-
-// parseServer takes "mqtt://host[:port]" apart. Its errors do not quote it:
-// there may be a password in it.
-func parseServer(s string) (address string, err error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return "", errors.New("is not a URL such as mqtt://mqtt.example.com:1883")
-	case u.Scheme != "mqtt":
-		return "", fmt.Errorf("%s is not supported in this version; there is mqtt", u.Scheme)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
-	}
-	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
 // Name is the bridge's name.
@@ -269,13 +326,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 func (b *Bridge) round(ctx context.Context) (up time.Duration, err error) {
 	var errs []error
 	for _, s := range b.order() {
-		if up, err = b.connect(ctx, s, false); errors.Is(err, errSessionMade) {
-			up, err = b.connect(ctx, s, true)
+		up, err = b.connect(ctx, s, false)
+		for errors.Is(err, errSessionMade) || errors.Is(err, errRenew) {
+			up, err = b.connect(ctx, s, errors.Is(err, errSessionMade))
 		}
 		if up > 0 || ctx.Err() != nil {
 			return up, err
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", s.address, err))
+		errs = append(errs, fmt.Errorf("%s: %w", s.Address, err))
 	}
 	return 0, errors.Join(errs...)
 }

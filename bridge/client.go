@@ -52,8 +52,8 @@ func (c *conn) connectPacket() packet.Connect {
 	p := packet.Connect{
 		Version: c.version, CleanStart: c.clean, KeepAlive: uint16(min(cfg.KeepAlive/time.Second, 65535)),
 		ClientID: cfg.ClientID,
-		HasUser:  cfg.Username != "", User: cfg.Username,
-		HasPass: cfg.Password != "", Password: []byte(string(cfg.Password)),
+		HasUser:  c.user != "", User: c.user,
+		HasPass: c.password != "", Password: []byte(c.password),
 		SessionExpiry: seconds(cfg.SessionExpiry), ReceiveMaximum: c.receiveMaximum, MaxPacketSize: uint32(max(c.b.maxPacket, 0)),
 	}
 	if cfg.Status != "" && !c.clean {

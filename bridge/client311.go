@@ -65,7 +65,7 @@ func (m *client311) connect(ctx context.Context) error {
 		close(m.reading)
 		return &refusedConnect{code: ack.Code}
 	}
-	if err := c.settle(ack.SessionPresent, limits{inFlight: min(max(c.b.cfg.Inflight, 1), maxInFlight), qos: 2, retain: true}); err != nil {
+	if err := c.settle(ack.SessionPresent, limitsOf(nil, c.b.cfg.Inflight)); err != nil {
 		close(m.reading)
 		return err
 	}

@@ -23,9 +23,10 @@ type conn struct {
 	server        string // host:port
 	sessionServer string // as the upstream record names it
 	clean         bool   // CONNECT asked for a new session
-	made          bool   // the connection before has made one; MQTT 3.1.1 servers have ended it with that
-	upstream      upstream
-	req           requests
+	credentials
+	made     bool // the connection before has made one; MQTT 3.1.1 servers have ended it with that
+	upstream upstream
+	req      requests
 
 	// Guarded by Bridge.mu.
 	sending  bool // PUBLISH may go out
@@ -50,7 +51,8 @@ type conn struct {
 	unstamped bool // publish's payload could not take the stamp
 	unacked   []unacked
 
-	noRule, expired, tooLarge given
+	pace                             *pace // the bridge's: a new connection makes no difference to the cloud
+	noRule, expired, tooLarge, unfit given
 
 	in             inbound
 	receiveMaximum uint16
@@ -60,15 +62,23 @@ type conn struct {
 // connect dials a server and stays until the connection ends. up is how long
 // it was online, 0 when it never was. made: the one before has made a session.
 func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time.Duration, err error) {
-	b.state.set(Connecting, server.address, time.Time{}, nil)
+	b.state.set(Connecting, server.Address, time.Time{}, nil)
+	if !b.spaceConnects(ctx) {
+		return 0, ctx.Err()
+	}
+	shown, err := b.credentials(server.host())
+	if err != nil {
+		return 0, err
+	}
 	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
-	raw, err := b.dial(dialling, "tcp", server.address)
+	raw, err := b.dial(dialling, server.Server)
 	cancel()
 	if err != nil {
 		return 0, err
 	}
 	c := b.newConn(ctx, server, raw)
 	c.made = made && c.version != packet.V5
+	c.credentials = shown
 	defer b.live.detach(c)
 	for i := range b.lanes {
 		b.lanes[i].consumer.OnReady(c.link.kick)
@@ -83,19 +93,43 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 	defer func() {
 		c.link.fail(errLinkClosed)
 		<-pumping
+		b.mu.Lock()
+		b.pace.stop()
+		b.mu.Unlock()
 	}()
 	return c.serve()
+}
+
+// spaceConnects waits until the cloud takes another CONNECT of ours; false when ctx
+// ends first.
+func (b *Bridge) spaceConnects(ctx context.Context) bool {
+	wait := b.profile.connects - time.Since(b.connected)
+	if b.profile.connects > 0 && wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+		}
+	}
+	b.connected = time.Now()
+	return true
 }
 
 func (b *Bridge) newConn(ctx context.Context, server server, raw net.Conn) *conn {
 	c := &conn{
 		b: b, ctx: ctx, link: newLink(raw, &b.count), version: protocol(b.cfg.Version),
-		server: server.address, sessionServer: server.session,
+		server: server.Address, sessionServer: server.session,
 		released: make(map[uint16]struct{}), drained: make(chan struct{}, 1), hasParked: make(chan struct{}, 1),
 		tell:           make(chan struct{}, 1),
 		up:             router{rules: &b.rules},
 		receiveMaximum: uint16(b.cfg.Inflight),
 	}
+	c.pace = &b.pace
+	b.mu.Lock()
+	b.pace.kick = c.link.kick
+	b.mu.Unlock()
 	c.upstream = b.loadUpstream()
 	c.clean = !c.upstream.fits(c.sessionServer, b.cfg.ClientID)
 	return c
@@ -118,13 +152,18 @@ func (c *conn) serve() (up time.Duration, err error) {
 	var jobs sync.WaitGroup // what goes on beside the watch
 	jobs.Go(func() { c.subscribe(working, client) })
 	jobs.Go(func() { c.tellGaps(working) })
-	c.watch(client.done())
+	renew := c.watch(client.done())
 	stop()
 	if c.ctx.Err() != nil {
 		c.finish(client.done())
+	} else if renew {
+		c.drain(client.done(), renewWait)
 	}
 	c.end(client)
 	jobs.Wait()
+	if renew && errors.Is(c.link.err(), errLinkClosed) {
+		return time.Since(since), errRenew
+	}
 	err = c.link.err()
 	if errors.Is(err, errLinkClosed) && c.ctx.Err() == nil {
 		if problem := client.problem(); problem != nil {
@@ -137,6 +176,9 @@ func (c *conn) serve() (up time.Duration, err error) {
 
 // errSessionMade ends a connection that made a new session, in peace.
 var errSessionMade = errors.New("a new session was made")
+
+// errRenew ends a connection whose token is about to expire, in peace.
+var errRenew = errors.New("the token is renewed")
 
 // end takes leave of the server, unless the link has ended already, and waits
 // for the client. The session stays.
@@ -202,21 +244,28 @@ func (c *conn) presence(text string) {
 var errAckTimeout = errors.New("the server acknowledges nothing")
 
 // watch stays until the connection ends or has to. It finds servers that have
-// stopped acknowledging, and tries parked messages again.
-func (c *conn) watch(done <-chan struct{}) {
+// stopped acknowledging, and tries parked messages again. renew: a token expires.
+func (c *conn) watch(done <-chan struct{}) (renew bool) {
 	b := c.b
 	limit := b.cfg.AckTimeout
 	timer := time.NewTimer(limit / 4)
 	defer timer.Stop()
-	var retry <-chan time.Time
+	var retry, expiring <-chan time.Time
+	if after := c.renewAfter(); after > 0 {
+		token := time.NewTimer(after)
+		defer token.Stop()
+		expiring = token.C
+	}
 	for {
 		select {
 		case <-c.ctx.Done():
-			return
+			return false
 		case <-done:
-			return
+			return false
 		case <-c.link.closing:
-			return
+			return false
+		case <-expiring:
+			return true
 		case <-c.hasParked:
 			retry = time.After(retryParked)
 			continue
@@ -246,7 +295,7 @@ func (c *conn) watch(done <-chan struct{}) {
 			timer.Reset(min(limit-since, limit/8))
 		default:
 			c.link.fail(fmt.Errorf("%w, for %v", errAckTimeout, limit))
-			return
+			return false
 		}
 	}
 }
@@ -258,6 +307,12 @@ const finishWait = time.Second
 
 // finish ends the connection in peace: the session stays at the server.
 func (c *conn) finish(done <-chan struct{}) {
+	c.drain(done, finishWait)
+	c.presence(offline)
+}
+
+// drain sends nothing new and waits until nothing is in flight, for a while.
+func (c *conn) drain(done <-chan struct{}, most time.Duration) {
 	b := c.b
 	b.live.detach(c)
 	b.mu.Lock()
@@ -272,8 +327,7 @@ func (c *conn) finish(done <-chan struct{}) {
 		select {
 		case <-c.drained:
 		case <-done:
-		case <-time.After(finishWait):
+		case <-time.After(most):
 		}
 	}
-	c.presence(offline)
 }

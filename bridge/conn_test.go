@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -171,7 +172,7 @@ func TestTroubleOnTheWayToAConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, nil)
 				r.start()
-				r.bridge.dial = func(context.Context, string, string) (net.Conn, error) { return tt.dial(r) }
+				r.bridge.dial = func(context.Context, dial.Server) (net.Conn, error) { return tt.dial(r) }
 				r.run()
 				if s := r.awaitState(BackingOff); !strings.Contains(s.String(), tt.want) {
 					t.Errorf("state %q, want %q", s, tt.want)
@@ -261,7 +262,7 @@ func TestTheEndIsNotHeldUpByABlackHole(t *testing.T) {
 		r := newRig(t, nil)
 		r.start()
 		hole := make(chan struct{})
-		r.bridge.dial = func(context.Context, string, string) (net.Conn, error) {
+		r.bridge.dial = func(context.Context, dial.Server) (net.Conn, error) {
 			a, b := net.Pipe()
 			go func() { // answers CONNECT and then reads no more
 				buf := make([]byte, 4096)

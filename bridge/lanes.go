@@ -15,6 +15,7 @@ const maxInFlight = 1024
 // lane is one durable consumer and what of it is under way. Bridge.mu guards
 // it.
 type lane struct {
+	index    int // its priority
 	consumer *store.Consumer
 	window   *qos.Window
 

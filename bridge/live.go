@@ -70,6 +70,14 @@ func (l *live) Deliver(m *store.Message, sub int, _ byte) bool {
 	if c.limits.packet > 0 && packet.PublishSize(c.version, p) > c.limits.packet {
 		return false // the queue's way counts it as given up
 	}
+	if c.pace.on {
+		l.b.mu.Lock()
+		ok := c.pace.liveMayGo(packet.PublishSize(c.version, p))
+		l.b.mu.Unlock()
+		if !ok {
+			return false
+		}
+	}
 	c.link.append(func(dst []byte) []byte { return packet.AppendPublish(dst, c.version, p) })
 	p.Payload, p.Props = nil, nil
 	l.b.count.sent.Add(1)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -206,7 +207,7 @@ func (s *subscriber) await(n int) []string {
 // viaTCP points a rig at a real server, through a proxy of bytes that can cut.
 func (r *rig) viaTCP(address string) *tcpCutter {
 	c := &tcpCutter{live: map[net.Conn]struct{}{}}
-	r.bridge.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	r.bridge.dial = func(ctx context.Context, _ dial.Server) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "tcp", address)
 		if err != nil {

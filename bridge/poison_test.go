@@ -155,14 +155,25 @@ func (r *rig) deadLetters(reason string, want ...string) {
 			break
 		}
 		if why := userProperty(d.Props, store.DeadReason); strings.HasPrefix(why, reason) {
-			got = append(got, string(d.Payload))
+			got = append(got, short(string(d.Payload)))
 		}
 		if userProperty(d.Props, store.DeadQueue) != "bridge/cloud/0" || userProperty(d.Props, store.DeadReceived) == "" {
 			r.t.Errorf("properties % x", d.Props)
 		}
 	}
+	for i := range want {
+		want[i] = short(want[i])
+	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		r.t.Errorf("dead letters %q, want %q", got, want)
 	}
+}
+
+// short is a payload as errors show it.
+func short(s string) string {
+	if len(s) > 40 {
+		return fmt.Sprintf("%.20s… %d", s, len(s))
+	}
+	return s
 }

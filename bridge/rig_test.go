@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker"
 	"packetboat/broker/store"
 	"packetboat/broker/store/wal/simdisk"
@@ -29,6 +31,7 @@ type rig struct {
 	faults      *faults
 	cfg         config.Bridge
 	clock       store.Clock
+	segment     int64  // size of the store's, bytes; 0: 256 KiB
 	withoutRule string // of the store's model
 	log         *logBuffer
 
@@ -100,7 +103,7 @@ func template(s string) config.Template {
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
-	r.store, err = store.Open("", store.Options{FS: r.disk, Clock: r.clock, SegmentSize: 256 << 10, WithoutRule: r.withoutRule})
+	r.store, err = store.Open("", store.Options{FS: r.disk, Clock: r.clock, SegmentSize: cmp.Or(r.segment, 256<<10), WithoutRule: r.withoutRule})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -115,13 +118,11 @@ func (r *rig) start() {
 	r.bridge, err = New(r.cfg, Options{
 		Broker: r.broker, Store: r.store,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Dial: func(context.Context, string, string) (net.Conn, error) {
-			return r.cloud.dial(r.faults)
-		},
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.bridge.dial = func(context.Context, dial.Server) (net.Conn, error) { return r.cloud.dial(r.faults) }
 }
 
 // run runs the bridge.

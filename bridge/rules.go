@@ -152,6 +152,13 @@ func (r *rules) topLane() int {
 	return top
 }
 
+// topicOf is the topic at the cloud for one that the rule takes, "" when the rule
+// makes no valid one of it.
+func (u *upRule) topicOf(name string) string {
+	captures, _ := topic.MatchCaptures(u.filter, name, nil)
+	return u.remap.topic(name, captures)
+}
+
 // local is what the down rules make of a topic from the cloud: the first that
 // matches counts. rule is nil when none takes it, local "" when the rule makes
 // no valid topic of it.

@@ -131,9 +131,14 @@ func TestMistakesInTheSectionAreReportedByKey(t *testing.T) {
 			c.Up = []config.Up{up("a", "{topic}", func(u *config.Up) { u.MaxAge = time.Millisecond })}
 		}, "up[0].max_age: 1ms"},
 		{"no server", func(c *config.Bridge) { c.Servers = nil }, "servers: is missing"},
-		{"a scheme that is not there yet", func(c *config.Bridge) {
+		{"an unknown scheme", func(c *config.Bridge) {
+			c.Servers = []string{"mqtt://a", "quic://b"}
+		}, "servers[1]: has the scheme quic"},
+		{"a password in a URL", func(c *config.Bridge) {
 			c.Servers = []string{"mqtt://a", "wss://user:secret@b"}
-		}, "servers[1]: wss is not supported"},
+		}, "servers[1]: must not have a user name"},
+		{"a proxy that is none", func(c *config.Bridge) { c.Proxy = "socks5://user:secret@p:1" }, "proxy:"},
+		{"a key without its certificate", func(c *config.Bridge) { c.TLS.Key = "k.pem" }, "tls.cert:"},
 		{"no client id", func(c *config.Bridge) { c.ClientID = "" }, "client_id: empty"},
 		{"a status topic with a wildcard", func(c *config.Bridge) { c.Status = "a/#" }, "status:"},
 	} {
@@ -146,19 +151,6 @@ func TestMistakesInTheSectionAreReportedByKey(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestServerAddresses(t *testing.T) {
-	for in, want := range map[string]string{
-		"mqtt://h":          "h:1883",
-		"mqtt://h:18830/":   "h:18830",
-		"mqtt://[::1]":      "[::1]:1883",
-		"mqtt://10.0.0.1:1": "10.0.0.1:1",
-	} {
-		if got, err := parseServer(in); err != nil || got != want {
-			t.Errorf("%s gives %q, %v; want %q", in, got, err, want)
-		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *conn) fillFrom(dst []byte, index int) []byte {
 	ln := &c.b.lanes[index]
 	d := &c.next
 	for len(dst) < batch {
-		if c.room(index) <= 0 {
+		if c.room(index) <= 0 || !c.pace.mayGo(index) {
 			if !ln.consumer.TryReleased(d) { // PUBREL needs no room
 				return dst
 			}
@@ -201,7 +201,12 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) (why stor
 			return store.Expired, ""
 		}
 	}
+	c.pace.old[lane] = age > backlogAge
 	c.unstamped = !c.stamper.apply(&c.b.stamp, lane, d, p)
+	if why, text = c.b.profile.judge(p.Topic, c.b.cfg.ClientID, len(p.Payload)); why != 0 {
+		c.unfit.note(d.Topic)
+		return why, text
+	}
 	return c.fits(d)
 }
 
@@ -249,7 +254,10 @@ func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
 	case c.unstamped:
 		c.b.count.unstamped.Add(1)
 	}
-	return packet.AppendPublish(dst, c.version, p)
+	before := len(dst)
+	dst = packet.AppendPublish(dst, c.version, p)
+	c.pace.went(ln.index, len(dst)-before)
+	return dst
 }
 
 // unacked is a message that went at QoS 0: it is finished when it is written.
@@ -294,6 +302,7 @@ func (c *conn) tellGivenUp() {
 	}{
 		{&c.expired, &c.b.warn.expired, "messages given up: older than their rule's max_age"},
 		{&c.tooLarge, &c.b.warn.tooLarge, "dead letters: larger than the server takes"},
+		{&c.unfit, &c.b.warn.unfit, "dead letters: the profile does not allow them"},
 		{&c.noRule, &c.b.warn.noRule, "dead letters: no rule takes them any more"},
 	} {
 		if x.given.n > 0 {

@@ -46,7 +46,7 @@ func (c *conn) ConAckReceived(_ io.Writer, _ *packets.Connect, ack *packets.Conn
 // upstream.go says why in this order.
 func (c *conn) settle(present bool, l limits) error {
 	b := c.b
-	c.limits = l
+	c.limits = b.profile.most(l)
 	if present {
 		if c.clean {
 			return errSessionPresent

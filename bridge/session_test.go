@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -180,13 +181,13 @@ func TestFailoverAndBack(t *testing.T) {
 	r.start()
 	dead := map[string]bool{}
 	gate := newFaults() // only as a lock for dead
-	r.bridge.dial = func(_ context.Context, _, address string) (net.Conn, error) {
+	r.bridge.dial = func(_ context.Context, s dial.Server) (net.Conn, error) {
 		gate.mu.Lock()
 		defer gate.mu.Unlock()
-		if dead[address] {
+		if dead[s.Address] {
 			return nil, errors.New("no route to host")
 		}
-		return up[address].dial(nil)
+		return up[s.Address].dial(nil)
 	}
 	kill := func(address string, is bool) {
 		gate.mu.Lock()

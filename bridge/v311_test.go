@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 	"packetboat/config"
 )
@@ -120,7 +121,7 @@ func TestWhatA311ServerMayNotSend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(c *config.Bridge) { c.Version = 4; unhurried(c) })
 			r.start()
-			r.bridge.dial = func(context.Context, string, string) (net.Conn, error) { return r.cloud.dial(nil) }
+			r.bridge.dial = func(context.Context, dial.Server) (net.Conn, error) { return r.cloud.dial(nil) }
 			r.run()
 			r.awaitState(Online)
 			r.cloud.raw("gw1", bytes)

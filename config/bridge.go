@@ -13,6 +13,9 @@ type Bridge struct {
 	Enabled bool   `toml:"enabled" default:"true"`
 	// Gateway is gateway.id; it is not a key of this section.
 	Gateway string
+	// Given are the keys of this section that the files have, ordered: a profile has
+	// defaults of its own for the others. It is not a key either.
+	Given []string
 	// Servers are URLs; the first that answers is used.
 	Servers []string `toml:"servers"`
 	// SharedSessions: the servers are one cluster, a session may be resumed on

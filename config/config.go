@@ -139,3 +139,14 @@ func (c *Config) isSet(key string) bool {
 	_, ok := c.places[key]
 	return ok
 }
+
+// keysOf returns the keys that the files have in the table at path, ordered.
+func (c *Config) keysOf(path string) (keys []string) {
+	for p := range c.places {
+		if key, ok := strings.CutPrefix(p, path+"."); ok && !strings.ContainsAny(key, ".[") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}

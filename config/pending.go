@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"reflect"
 	"strings"
 
@@ -49,14 +48,7 @@ var pendingTable = [...]pendingRow{
 
 	{"modbus", absent()},
 
-	{"bridge[].servers[]", without(start{"mqtts:", "TLS", useMQTT}, start{"wss:", "TLS", useMQTT}, start{"ws:", "WebSocket", "use mqtt://"})},
 	{"bridge[].shared_sessions", off(`false`)},
-	{"bridge[].token_key_file", off(`""`)},
-	{"bridge[].profile", only(`"generic"`)},
-	{"bridge[].rate", off(`0`)},
-	{"bridge[].proxy", off(`""`)},
-	{"bridge[].source", off(`""`)},
-	{"bridge[].tls", rule{instead: useMQTT}},
 
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
@@ -65,20 +57,9 @@ var pendingTable = [...]pendingRow{
 
 // A rule says which values of a pending key are accepted.
 type rule struct {
-	accept  []string // as in a file; the first is the default
-	starts  []start  // of strings that are not accepted
-	instead string   // the remedy where nothing is accepted; "" is to remove the key
-	values  bool     // the key works, some of its values do not yet
+	accept []string // as in a file; the first is the default
+	values bool     // the key works, some of its values do not yet
 }
-
-// A start is a prefix of strings that are not accepted.
-type start struct {
-	prefix  string
-	what    string // is not supported
-	instead string // the remedy
-}
-
-const useMQTT = "use mqtt:// through a VPN or a local TLS proxy"
 
 // off accepts the default and what else turns the key off.
 func off(accept ...string) rule { return rule{accept: accept} }
@@ -88,9 +69,6 @@ func absent() rule { return rule{} }
 
 // only accepts these values of a key that works.
 func only(accept ...string) rule { return rule{accept: accept, values: true} }
-
-// without accepts all strings but those that start so.
-func without(starts ...start) rule { return rule{starts: starts, values: true} }
 
 // pendingRules gives the table by key.
 func pendingRules() map[string]rule {
@@ -107,14 +85,6 @@ const unsupported = " is not supported in this version"
 
 // refuse gives the message about the decoded value of n, "" when it is accepted.
 func (r rule) refuse(n *node, f field) string {
-	for _, x := range r.starts {
-		if s := f.v.String(); strings.HasPrefix(s, x.prefix) {
-			return x.what + unsupported + ": " + x.instead
-		}
-	}
-	if r.starts != nil {
-		return ""
-	}
 	if len(r.accept) == 0 {
 		plain := reflect.New(f.v.Type()).Elem()
 		if isSection(plain.Type()) {
@@ -123,7 +93,7 @@ func (r rule) refuse(n *node, f field) string {
 		if reflect.DeepEqual(f.v.Interface(), plain.Interface()) {
 			return ""
 		}
-		return strings.TrimPrefix(unsupported, " ") + ": " + cmp.Or(r.instead, "remove it")
+		return strings.TrimPrefix(unsupported, " ") + ": remove it"
 	}
 	for _, text := range r.accept {
 		if reflect.DeepEqual(f.v.Interface(), decodeText(text, f).Interface()) {

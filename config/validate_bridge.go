@@ -32,7 +32,7 @@ func (k *checker) bridges() {
 		if k.text(path+".client_id", &b.ClientID, now) && (b.ClientID == "" || len(b.ClientID) > maxTopic) {
 			k.fail(path+".client_id", "must not be empty: the session at the cloud belongs to it")
 		}
-		b.Gateway = k.c.Gateway.ID
+		b.Gateway, b.Given = k.c.Gateway.ID, k.c.keysOf(path)
 		if field, ok := strings.CutPrefix(b.Stamp, "json:"); b.Stamp != "off" && b.Stamp != "properties" && (!ok || field == "") {
 			k.fail(path+".stamp", "%q is none of off, properties, json:FIELD (such as json:gateway_info)", b.Stamp)
 		}
@@ -77,34 +77,6 @@ func serverProblem(s string) string {
 		}
 	}
 	return ""
-}
-
-func (k *checker) rules(path string, b *Bridge, now known) {
-	for j := range b.Up {
-		p := index(path+".up", j)
-		u := &b.Up[j]
-		captures, ok := k.filterText(p+".filter", &u.Filter, now)
-		if ok {
-			u.Topic = k.topic(p+".topic", u.Topic, now, append([]string{"topic"}, captures...), false)
-		}
-		if u.QoS != Keep && u.MinQoS > int(u.QoS) {
-			k.fail(p+".min_qos", "%d contradicts qos = %d", u.MinQoS, u.QoS)
-		}
-		for i := range j {
-			if ok && b.Up[i].Filter == u.Filter {
-				first := index(path+".up", i)
-				k.fail(p+".filter", "is the same as %s's (at %s), which comes first: this rule never carries a message", first, k.c.At(first+".filter"))
-				break
-			}
-		}
-	}
-	for j := range b.Down {
-		p := index(path+".down", j)
-		d := &b.Down[j]
-		if captures, ok := k.filterText(p+".filter", &d.Filter, now); ok {
-			d.Topic = k.topic(p+".topic", d.Topic, now, append([]string{"topic"}, captures...), false)
-		}
-	}
 }
 
 // sameClient reports a bridge that would take over another's connection for ever.

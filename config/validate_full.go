@@ -53,16 +53,16 @@ func (k *checker) joinLane(l *fullLane, path string, u *Up) {
 		l.first, l.whenFull, l.own = path, says, u.WhenFull != ""
 	}
 	if says != l.whenFull {
-		k.fail(path+".when_full", "is %s, but that of %s with the same priority is %s (at %s); a lane has one: make them the same, or give one of the rules another priority",
-			says, l.first, l.whenFull, k.c.At(l.first+".when_full"))
+		k.fail(path+".when_full", "is %s, but that of %s with the same priority (%d) is %s (at %s); a lane has one: make them the same, or give one of the rules another priority",
+			says, l.first, u.Priority, l.whenFull, k.c.At(l.first+".when_full"))
 	}
 	switch {
 	case u.MaxSize == 0:
 	case l.size == 0:
 		l.size, l.sizeRule = u.MaxSize, path
 	case u.MaxSize != l.size:
-		k.fail(path+".max_size", "is %s, but that of %s with the same priority is %s (at %s); a lane has one: leave one of them out",
-			u.MaxSize, l.sizeRule, l.size, k.c.At(l.sizeRule+".max_size"))
+		k.fail(path+".max_size", "is %s, but that of %s with the same priority (%d) is %s (at %s); a lane has one: leave one of them out",
+			u.MaxSize, l.sizeRule, u.Priority, l.size, k.c.At(l.sizeRule+".max_size"))
 	}
 }
 

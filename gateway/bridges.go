@@ -130,6 +130,20 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 	return did, err
 }
 
+// pause halts the bridge called name while f runs, and reports whether there is
+// one; without one f is not called.
+func (s *bridges) pause(name string, f func()) bool {
+	for _, b := range s.list {
+		if b.Name() == name {
+			b.halt()
+			f()
+			s.begin(b)
+			return true
+		}
+	}
+	return false
+}
+
 // change makes the bridge of a section in the place of old, which may be nil. It
 // returns old, running again, when that cannot be done.
 func (s *bridges) change(old *oneBridge, c config.Bridge) (*oneBridge, error) {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"packetboat/adapters"
 	"packetboat/adapters/serial"
@@ -25,11 +26,15 @@ func Check(cfg *config.Config) config.Errors {
 	for i := range cfg.Bridges {
 		c.role(fmt.Sprintf("bridge[%d]", i), bridge.Check(cfg.Bridges[i]))
 	}
+	for _, loop := range bridge.Loops(cfg.Bridges) {
+		c.loop(loop)
+	}
 	return c.errs
 }
 
-// CheckFiles reads the certificates that listeners need, as whoever runs this.
-// A gateway starts without them and opens these listeners when they are there.
+// CheckFiles reads the certificates and keys that listeners and bridges need, as
+// whoever runs this. A gateway starts without them, and listens and connects when
+// they are there.
 func CheckFiles(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	for i := range cfg.Listeners {
@@ -41,6 +46,9 @@ func CheckFiles(cfg *config.Config) config.Errors {
 			errors.As(err, &e)
 			c.fail(fmt.Sprintf("listener[%d].tls.%s", i, e.key), "%v (%s)", e.err, e.remedy)
 		}
+	}
+	for i := range cfg.Bridges {
+		c.role(fmt.Sprintf("bridge[%d]", i), bridge.CheckFiles(cfg.Bridges[i]))
 	}
 	return c.errs
 }
@@ -76,6 +84,25 @@ func (c *checker) role(section string, err error) {
 	default:
 		c.fail(section, "%v", err)
 	}
+}
+
+// loop reports rules that send messages round for ever, at the last of them.
+func (c *checker) loop(turns []bridge.Turn) {
+	at := func(key string) string { return fmt.Sprintf("%s (at %v)", key, c.cfg.At(key+".filter")) }
+	last := turns[len(turns)-1].Up
+	key := fmt.Sprintf("bridge[%d].up[%d]", last.Bridge, last.Rule)
+	var way strings.Builder
+	for i, t := range turns {
+		up := fmt.Sprintf("bridge[%d].up[%d]", t.Up.Bridge, t.Up.Rule)
+		if i == len(turns)-1 {
+			up = "this rule"
+		} else {
+			up = at(up)
+		}
+		fmt.Fprintf(&way, "%s -> %s -> %s -> %s -> ", t.Topic, at(fmt.Sprintf("bridge[%d].down[%d]", t.Down.Bridge, t.Down.Rule)), t.Local, up)
+	}
+	c.fail(key+".filter", "makes a loop, in which a message goes round for ever: %s%s; narrow a filter or change a topic, or give the rules to one bridge, which never sends up what it has received",
+		way.String(), turns[0].Topic)
 }
 
 // sizes checks that frames fit into packets. A size that follows from the disk

@@ -49,8 +49,8 @@ type Gateway struct {
 	connects *connectPace
 	doors    []*door // listeners that were or will be opened
 
-	reloads chan reload
-	over    chan struct{} // closed when Run returns
+	work chan func(ctx context.Context) // for the goroutine of Run, see do
+	over chan struct{}                  // closed when Run returns
 }
 
 // New makes a gateway; nothing is opened or started. The configuration must
@@ -64,7 +64,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	}
 	g := &Gateway{
 		cfg: cfg, opt: opt, log: opt.Log, passed: passedSockets, connects: newConnectPace(cfg.Limits.ConnectsPerSecond),
-		reloads: make(chan reload), over: make(chan struct{}),
+		work: make(chan func(context.Context)), over: make(chan struct{}),
 	}
 	g.bridges.make = g.newBridge
 	return g

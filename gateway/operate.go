@@ -22,7 +22,7 @@ func (g *Gateway) openAdmin(s *stage) {
 			"socket", path, "error", err, "config", g.cfg.At("admin.socket").String())
 		return
 	}
-	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Log: g.log}
+	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log}
 	s.run("admin socket", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
 }
 

@@ -12,17 +12,6 @@ import (
 	"packetboat/gateway/admin"
 )
 
-// reload is a request to act on a configuration.
-type reload struct {
-	cfg    *config.Config
-	answer chan<- reloaded // room for one
-}
-
-type reloaded struct {
-	changes admin.Changes
-	err     error
-}
-
 // ErrNotRunning: the gateway has not started yet, or is stopping.
 var ErrNotRunning = errors.New("the gateway is not running")
 
@@ -40,16 +29,31 @@ func (g *Gateway) Reload(ctx context.Context) (admin.Changes, error) {
 		g.logMistakes(err)
 		return admin.Changes{}, err
 	}
-	answer := make(chan reloaded, 1)
-	select {
-	case g.reloads <- reload{cfg, answer}:
-	case <-g.over:
-		return admin.Changes{}, ErrNotRunning
-	case <-ctx.Done():
-		return admin.Changes{}, ctx.Err()
+	var did admin.Changes
+	if e := g.do(ctx, func(context.Context) { did, err = g.reload(cfg) }); e != nil {
+		return admin.Changes{}, e
 	}
-	r := <-answer // it was taken, so it is answered
-	return r.changes, r.err
+	return did, err
+}
+
+// do has the goroutine of Run, which owns the bridges, call f between its
+// reports, and returns when f has returned. The context that f gets ends when the
+// gateway stops; ctx is only that of waiting for the turn.
+func (g *Gateway) do(ctx context.Context, f func(ctx context.Context)) error {
+	done := make(chan struct{})
+	work := func(ctx context.Context) {
+		defer close(done)
+		f(ctx)
+	}
+	select {
+	case g.work <- work:
+		<-done // it was taken, so it is done
+		return nil
+	case <-g.over:
+		return ErrNotRunning
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (g *Gateway) logMistakes(err error) {

@@ -49,9 +49,8 @@ func (g *Gateway) report(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-g.reloads:
-			did, err := g.reload(r.cfg)
-			r.answer <- reloaded{did, err}
+		case f := <-g.work:
+			f(ctx)
 		case <-tick.C:
 		}
 		now := g.snapshot()
@@ -97,9 +96,7 @@ func (g *Gateway) snapshot() snapshot {
 	}
 	for _, b := range g.bridges.all() {
 		st := bridgeState{name: b.Name(), state: b.State(), dead: b.DeadLetters()}
-		if st.state.Phase == bridge.Stopped {
-			st.state.Phase = bridge.Connecting // it was told to, and has not begun yet
-		}
+		st.state.Phase = phaseOf(st.state)
 		for _, l := range b.Lag() {
 			st.waiting += l.Messages
 			st.oldest = max(st.oldest, l.Oldest)

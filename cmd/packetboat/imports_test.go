@@ -32,7 +32,8 @@ var graph = map[string][]string{
 	"adapters":                 {"adapters/frame", "adapters/decode", "broker", "broker/store", "broker/topic", "config"},
 	"adapters/serial":          {"adapters", "config", "go.bug.st/serial"},
 	"adapters/tcp":             {"adapters", "config"},
-	"bridge": {"broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
+	"bridge/dial":              {"github.com/gobwas/ws"},
+	"bridge": {"bridge/dial", "broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
 	"gateway": {"adapters", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "broker/transport", "config", "gateway/admin",
@@ -41,7 +42,7 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"broker/packet", "github.com/creack/pty"},
 }

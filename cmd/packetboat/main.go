@@ -46,9 +46,11 @@ func commands() []command {
 	return []command{
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
+		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
+		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}

@@ -50,6 +50,7 @@ type queueSource interface {
 	Verify(ctx context.Context, progress func(done, total int64)) (*admin.Verification, error)
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
+	ResetBridge(ctx context.Context, name string) (admin.Reset, error)
 }
 
 // A queueVerb is what packetboat queue can do.

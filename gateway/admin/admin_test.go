@@ -25,6 +25,7 @@ type source interface {
 	Verify(ctx context.Context, progress func(done, total int64)) (*Verification, error)
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
+	ResetBridge(ctx context.Context, name string) (Reset, error)
 }
 
 // rig is a store that runs and a server for it.
@@ -54,7 +55,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &Server{Local: *r.local, Log: slog.New(slog.DiscardHandler), Status: func() *Status { return &Status{ID: "gw", Disk: DiskOf(s)} }}
+	srv := &Server{Local: *r.local, Log: slog.New(slog.DiscardHandler), Status: func() *Status { return &Status{ID: "gw", Disk: DiskOf(s)} }, Reset: r.local.ResetBridge}
 	all.Go(func() {
 		if err := srv.Serve(ctx, ln); err != nil {
 			t.Error(err)
@@ -158,6 +159,18 @@ func TestTheClientDoesWhatTheStoreDoes(t *testing.T) {
 			if v, _ := r.local.Store.Get(store.Key("upstream", "new")); string(v) != "u" {
 				t.Errorf("the session at the cloud stayed behind: %q", v)
 			}
+			if did, err := s.ResetBridge(ctx, "new"); err != nil || did != (Reset{Bridge: "new", HadSession: true, Waiting: 8}) {
+				t.Errorf("reset: %+v, %v", did, err)
+			}
+			if _, ok := r.local.Store.Get(store.Key("upstream", "new")); ok {
+				t.Error("the session is still on record")
+			}
+			if did, err := s.ResetBridge(ctx, "new"); err != nil || did.HadSession {
+				t.Errorf("reset again: %+v, %v", did, err)
+			}
+			if _, err := s.ResetBridge(ctx, "old"); err == nil || !strings.Contains(err.Error(), "no such bridge: old; there are live, new") {
+				t.Errorf("reset of a bridge that is none: %v", err)
+			}
 			if n, err := s.Purge(ctx, "bridge/new/0"); err != nil || n != 7 {
 				t.Errorf("purged %d, %v", n, err)
 			}
@@ -189,6 +202,7 @@ func TestBadRequestsGetOneClearError(t *testing.T) {
 		{"POST", "purge", `{"queu": "x"}`, 400, "unknown field"},
 		{"POST", "purge", `{"queue": "` + strings.Repeat("x", 1<<20) + `"}`, 400, "too large"},
 		{"POST", "purge", `{"queue": "x"}`, 404, "no such queue"},
+		{"POST", "bridges/reset", `{"bridge": "x"}`, 404, "no such bridge: x, nor any other"},
 		{"POST", "rename", `{"from": "session/a", "to": "session/b"}`, 409, "in use"},
 		{"GET", "messages?queue=x&last=-1", "", 400, "last"},
 		{"GET", "messages", "", 404, "no such queue"},

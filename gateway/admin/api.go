@@ -10,6 +10,8 @@
 //	POST /v1/rename {"from": "", "to": ""}
 //	POST /v1/purge  {"queue": ""}
 //	POST /v1/reload                       read the configuration again
+//	GET  /v1/bridges                      the bridges in full: state, lanes, counters
+//	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
 //
 // An error is an object with the field "error", with a status of 400 and more or,
 // where lines were sent already, as the last line.
@@ -40,7 +42,8 @@ type Queue struct {
 	Lost      map[string]uint64 `json:"lost,omitempty"` // by reason
 }
 
-func queueOf(name string, l store.Lag) Queue {
+// QueueOf is the ledger of a queue as the store gives it.
+func QueueOf(name string, l store.Lag) Queue {
 	q := Queue{Queue: name, Messages: l.Messages, Bytes: l.Bytes, Oldest: l.Oldest.Seconds(), Accepted: l.Accepted, Delivered: l.Delivered}
 	for why, n := range l.Lost {
 		if q.Lost == nil {
@@ -183,9 +186,9 @@ func verificationOf(s *store.Store, v *store.Verification) *Verification {
 	out.Damage = damagesOf(s, v.Damage)
 	for i := range v.Ledgers {
 		l := &v.Ledgers[i]
-		c := LedgerCheck{Queue: queueOf(l.Consumer, l.Lag), Agrees: l.Agrees(), Found: l.Found, Missing: l.Missing}
+		c := LedgerCheck{Queue: QueueOf(l.Consumer, l.Lag), Agrees: l.Agrees(), Found: l.Found, Missing: l.Missing}
 		if l.Counts != nil {
-			q := queueOf(l.Consumer, *l.Counts)
+			q := QueueOf(l.Consumer, *l.Counts)
 			c.Log = &q
 		}
 		out.Ledgers = append(out.Ledgers, c)

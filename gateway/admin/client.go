@@ -153,3 +153,14 @@ func (c *Client) Purge(ctx context.Context, queue string) (uint64, error) {
 func (c *Client) Reload(ctx context.Context) (did Changes, err error) {
 	return did, c.get(ctx, http.MethodPost, "reload", nil, &did)
 }
+
+// Bridges asks how the bridges that run are.
+func (c *Client) Bridges(ctx context.Context) (*Bridges, error) {
+	b := new(Bridges)
+	return b, c.get(ctx, http.MethodGet, "bridges", nil, b)
+}
+
+// ResetBridge is [Local.ResetBridge], of a bridge that may run.
+func (c *Client) ResetBridge(ctx context.Context, name string) (did Reset, err error) {
+	return did, c.get(ctx, http.MethodPost, "bridges/reset", map[string]string{"bridge": name}, &did)
+}

@@ -15,6 +15,10 @@ var (
 	ErrInUse   = errors.New("the queue is in use")
 )
 
+// upstreamKey is the kind of key under which a bridge keeps what it knows of its
+// session at the cloud (bridge.SessionKey).
+const upstreamKey = "upstream"
+
 // Local is the operations on a store of this process: of a gateway, or of a
 // directory that a command has opened.
 type Local struct {
@@ -30,7 +34,7 @@ func (l *Local) Queues(context.Context) (*Queues, error) {
 	out := &Queues{Queues: []Queue{}, Gaps: []Gap{}}
 	for _, name := range l.Store.Consumers() {
 		if c := l.Store.Lookup(name); c != nil {
-			out.Queues = append(out.Queues, queueOf(name, c.Lag()))
+			out.Queues = append(out.Queues, QueueOf(name, c.Lag()))
 		}
 	}
 	gaps := l.Store.Gaps()
@@ -115,7 +119,7 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 	oldName, isBridge := strings.CutPrefix(from, "bridge/")
 	newName, toBridge := strings.CutPrefix(to, "bridge/")
 	if isBridge && toBridge {
-		for _, key := range []string{"upstream", "gaps"} {
+		for _, key := range []string{upstreamKey, "gaps"} {
 			last = last.After(l.moveKey(key, oldName, newName))
 		}
 	}

@@ -23,7 +23,11 @@ type Server struct {
 	Status func() *Status
 	// Reload has the gateway read its configuration again and act on it.
 	Reload func(ctx context.Context) (Changes, error)
-	Log    *slog.Logger
+	// Bridges is how the bridges that run are.
+	Bridges func() *Bridges
+	// Reset is Local.ResetBridge, of a bridge that may run.
+	Reset func(ctx context.Context, bridge string) (Reset, error)
+	Log   *slog.Logger
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -98,6 +102,8 @@ func (s *Server) handler() http.Handler {
 		did, err := s.Reload(r.Context())
 		answer(w, did, err)
 	})
+	mux.HandleFunc("GET /v1/bridges", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Bridges()) })
+	mux.HandleFunc("POST /v1/bridges/reset", s.reset)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})
@@ -186,6 +192,18 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]uint64{"purged": n}, err)
 }
 
+func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
+	var q struct{ Bridge string }
+	if !read(w, r, &q) {
+		return
+	}
+	did, err := s.Reset(r.Context(), q.Bridge)
+	if err == nil {
+		s.Log.Info("the session of a bridge was reset by an operator", "bridge", q.Bridge, "waiting", did.Waiting)
+	}
+	answer(w, did, err)
+}
+
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	d.DisallowUnknownFields()
@@ -212,7 +230,7 @@ func reply(w http.ResponseWriter, v any) {
 func fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, ErrNoQueue):
+	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge):
 		status = http.StatusNotFound
 	case errors.Is(err, ErrInUse), errors.Is(err, store.ErrExists):
 		status = http.StatusConflict
