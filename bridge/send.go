@@ -64,6 +64,12 @@ func (c *conn) fill(dst []byte) []byte {
 	defer c.tellGivenUp()
 	before := c.inFlightLocked()
 	c.probing = c.b.probeLocked()
+	for i := range b.lanes {
+		c.fillReleased(i)
+		if c.again[i] > 0 {
+			c.again[i] = min(c.again[i], b.lanes[i].consumer.MaybeHeld())
+		}
+	}
 	for i := len(b.lanes) - 1; i >= 0 && len(dst) < batch; i-- {
 		dst = c.fillFrom(dst, i)
 	}
@@ -108,7 +114,9 @@ func (c *conn) wakeAfter(r store.Receipt, armed *store.Receipt) {
 
 // room is how many more messages of a lane may be in flight. An eighth of the
 // window is kept for the highest lane that the rules use, so that a backlog
-// below it never fills the window that a live message of it needs.
+// below it never fills the window that a live message of it needs. What a lane
+// has to send again has its room at the server already, and the server may count
+// it before it comes: new ones of any lane get what is left.
 func (c *conn) room(lane int) int {
 	if c.probing >= 0 {
 		if lane != c.probing || !c.proven {
@@ -117,8 +125,13 @@ func (c *conn) room(lane int) int {
 		return 1 - c.inFlightLocked()
 	}
 	most := c.limits.inFlight
-	if lane < c.b.rules.topLane() {
-		most -= most / 8
+	if c.again[lane] == 0 {
+		if lane < c.b.rules.topLane() {
+			most -= most / 8
+		}
+		for _, n := range c.again {
+			most -= n
+		}
 	}
 	return most - c.inFlightLocked()
 }
@@ -134,27 +147,37 @@ func (c *conn) inFlightLocked() int {
 	return n
 }
 
+// fillReleased queues PUBREL for what the server had confirmed on an earlier
+// connection. It needs no room, and makes some. Bridge.mu is held.
+func (c *conn) fillReleased(index int) {
+	ln := &c.b.lanes[index]
+	for ln.consumer.TryReleased(&c.next) {
+		c.releaseAgain(ln, c.next.ID)
+	}
+}
+
+// releaseAgain queues PUBREL, which goes when the release is known to be on disk.
+func (c *conn) releaseAgain(ln *lane, id uint16) {
+	if after, known := ln.window.Pubrec(id); known {
+		c.released[id] = struct{}{}
+		c.answers.Push(after, qos.Answer{Type: packet.PUBREL, ID: id})
+	}
+}
+
 // fillFrom appends messages of one lane, in order. Bridge.mu is held.
 func (c *conn) fillFrom(dst []byte, index int) []byte {
 	ln := &c.b.lanes[index]
 	d := &c.next
 	for len(dst) < batch {
-		if c.room(index) <= 0 || !c.pace.mayGo(index) {
-			if !ln.consumer.TryReleased(d) { // PUBREL needs no room
-				return dst
-			}
-		} else if !ln.window.TryNext(d) {
+		if c.room(index) <= 0 || !c.pace.mayGo(index, c.again[index] > 0) || !ln.window.TryNext(d) {
 			return dst
 		}
-		if !d.Released {
-			dst = c.encode(dst, ln, d)
+		if d.Released {
+			c.releaseAgain(ln, d.ID)
 			continue
 		}
-		// PUBREL goes again, when the release is known to be on disk.
-		if after, known := ln.window.Pubrec(d.ID); known {
-			c.released[d.ID] = struct{}{}
-			c.answers.Push(after, qos.Answer{Type: packet.PUBREL, ID: d.ID})
-		}
+		c.again[index] = max(c.again[index]-1, 0)
+		dst = c.encode(dst, ln, d)
 	}
 	return dst
 }

@@ -1,0 +1,59 @@
+package bridge
+
+import (
+	"testing"
+
+	"packetboat/broker/packet"
+	"packetboat/config"
+)
+
+// A server counts what it holds of QoS 2 against the receive maximum from the
+// first packet of a connection on, also what has not gone again yet. So messages
+// of a higher lane must not take its room.
+func TestMessagesOfAHigherLaneLeaveRoomForWhatGoesAgain(t *testing.T) {
+	for _, end := range []string{"cut", "power cut"} {
+		t.Run(end, func(t *testing.T) {
+			r := newRig(t, func(c *config.Bridge) {
+				c.Inflight = 16
+				c.Up = []config.Up{up("low", "{topic}"), up("high", "{topic}", func(u *config.Up) { u.Priority = 1 })}
+			})
+			most := 0
+			r.cloud.onPublish = func(p *packet.Publish) (byte, bool) {
+				held := r.cloud.sessions["gw1"].held
+				most = max(most, len(held))
+				if p.QoS == 2 && !held[p.ID] {
+					most = max(most, len(held)+1)
+				}
+				return 0, true
+			}
+			r.faults.set(func(up bool, typ byte, _ []byte) verdict {
+				if typ == packet.PUBREC {
+					return swallow
+				}
+				return pass
+			})
+			r.start()
+			r.publishMany("low", 0, 30, 2)
+			r.run()
+			r.cloud.await(t, "a window of them", func() bool { return len(r.cloud.got) == 14 })
+			if end == "cut" {
+				r.faults.cut(true)
+			} else {
+				r.crash(1)
+				r.faults.cut(true)
+				r.start()
+				r.run()
+			}
+			r.publishMany("high", 100, 30, 2)
+			r.faults.set(nil)
+			r.faults.cut(false)
+			r.awaitIdle()
+			if most > 16 {
+				t.Errorf("the server held %d at a time; 16 may be in flight", most)
+			}
+			if n := len(r.cloud.payloads()); n != 60 {
+				t.Errorf("%d messages", n)
+			}
+		})
+	}
+}
