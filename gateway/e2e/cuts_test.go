@@ -69,14 +69,18 @@ func (g *gateway) drained(tally *sim.Tally, clouds ...string) {
 // publish publishes the numbers of a source in the background; done waits for
 // the end.
 func (g *gateway) publish(topic string, qos byte, source *sim.Source, count uint64) (done func()) {
+	return g.publishWith(&sim.Publisher{Topic: topic, QoS: qos, Source: source, Count: count})
+}
+
+func (g *gateway) publishWith(p *sim.Publisher) (done func()) {
 	var wait sync.WaitGroup
 	wait.Add(1)
+	p.Addr = g.mqtt
 	run(g.t, func(ctx context.Context) error {
 		defer wait.Done()
-		p := &sim.Publisher{Addr: g.mqtt, Topic: topic, QoS: qos, Source: source, Count: count}
 		err := p.Run(ctx)
 		if n := p.Refused.Load() + p.Forgotten.Load(); n > 0 {
-			return fmt.Errorf("%s: refused or forgotten %d times", source.Name, n)
+			return fmt.Errorf("%s: refused or forgotten %d times", p.Source.Name, n)
 		}
 		return err
 	})
