@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -141,9 +140,6 @@ func TestFailoverBetweenBrokersThatRememberUs(t *testing.T) {
 					if late := orders[i].late; late > 0 {
 						t.Errorf("broker %d: %d out of order", i, late)
 					}
-				}
-				if !strings.Contains(g.said(), fmt.Sprintf(`"session":%d,`, moves+1)) || strings.Contains(g.said(), fmt.Sprintf(`"session":%d,`, moves+2)) {
-					t.Errorf("it did not begin %d sessions", moves+1)
 				}
 				g.stop()
 			})
