@@ -16,13 +16,6 @@ import (
 	"packetboat/gateway/admin"
 )
 
-// otherLane is a rule of a lane of its own.
-const otherLane = `
-[[bridge.up]]
-filter = "other/#"
-priority = 1
-`
-
 // purge ends what waits in a queue and returns how much that was.
 func (g *gateway) purge(queue string) uint64 {
 	g.t.Helper()
