@@ -45,7 +45,9 @@ type conn struct {
 	// The pump's own.
 	up        router
 	probing   int        // the lane whose messages go one by one, -1 for none
-	again     [lanes]int // how many of each lane the server may hold, of those that go again
+	again     [lanes]int // how many are to go again of each lane, which the server may hold
+	counted   bool       // they are
+	holding   int        // lanes that have had QoS 2
 	next      store.Delivery
 	publish   packet.Publish
 	stamper   stamper
@@ -218,9 +220,6 @@ func (c *conn) open() {
 	c.presence(online)
 	b.mu.Lock()
 	c.inspect()
-	for i := range b.lanes {
-		c.again[i] = min(b.lanes[i].consumer.MaybeHeld(), b.cfg.Inflight)
-	}
 	c.sending, c.progress = true, time.Now()
 	probing := b.probeLocked() >= 0
 	b.mu.Unlock()

@@ -66,10 +66,8 @@ func (c *conn) fill(dst []byte) []byte {
 	c.probing = c.b.probeLocked()
 	for i := range b.lanes {
 		c.fillReleased(i)
-		if c.again[i] > 0 {
-			c.again[i] = min(c.again[i], b.lanes[i].consumer.MaybeHeld())
-		}
 	}
+	c.countAgain()
 	for i := len(b.lanes) - 1; i >= 0 && len(dst) < batch; i-- {
 		dst = c.fillFrom(dst, i)
 	}
@@ -112,28 +110,59 @@ func (c *conn) wakeAfter(r store.Receipt, armed *store.Receipt) {
 	}
 }
 
+// countAgain counts what goes again: when the connection begins, all that the
+// server may hold; later, what is left of that. Bridge.mu is held.
+func (c *conn) countAgain() {
+	most := max(c.limits.inFlight-len(c.released), 0) // it holds the released ones for certain
+	c.holding = 0
+	for i := range c.again {
+		n, qos2 := c.b.lanes[i].consumer.MaybeHeld()
+		if qos2 {
+			c.holding++
+		}
+		if c.counted {
+			most = c.again[i]
+		}
+		c.again[i] = min(n, most)
+	}
+	c.counted = true
+}
+
 // room is how many more messages of a lane may be in flight. An eighth of the
 // window is kept for the highest lane that the rules use, so that a backlog
-// below it never fills the window that a live message of it needs. What a lane
-// has to send again has its room at the server already, and the server may count
-// it before it comes: new ones of any lane get what is left.
+// below it never fills the window that a live message of it needs.
+//
+// A server may count what it holds of QoS 2 from the first packet of a connection
+// on, so that new messages get only what is left beside all that is still to go
+// again. After a crash we do not know how many of which lane these are: together
+// no more than the window, but in each lane perhaps all of them. What looks as if
+// it went again may be new, then; it goes in small numbers, for which bridges that
+// have QoS 2 in several lanes keep another eighth.
 func (c *conn) room(lane int) int {
+	inFlight := c.inFlightLocked()
 	if c.probing >= 0 {
 		if lane != c.probing || !c.proven {
 			return 0
 		}
-		return 1 - c.inFlightLocked()
+		return 1 - inFlight
 	}
-	most := c.limits.inFlight
-	if c.again[lane] == 0 {
-		if lane < c.b.rules.topLane() {
-			most -= most / 8
-		}
-		for _, n := range c.again {
-			most -= n
-		}
+	most, again := c.limits.inFlight, 0
+	for _, n := range c.again {
+		again += n
 	}
-	return most - c.inFlightLocked()
+	if c.again[lane] > 0 {
+		if inFlight+again <= most {
+			return most - inFlight
+		}
+		return max(most/8, 1) - (inFlight - len(c.released))
+	}
+	if c.holding > 1 {
+		most -= max(most/8, 1)
+	}
+	if lane < c.b.rules.topLane() {
+		most -= c.limits.inFlight / 8
+	}
+	return max(most, 1) - again - inFlight
 }
 
 // inFlightLocked is what the server has not finished: what all lanes have
