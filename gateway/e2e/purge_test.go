@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +66,8 @@ func (p *purges) purge(lane string) time.Time {
 
 // round has the link cut, messages expire while it is down, and a lane purged: the
 // one with the others while they are in flight (kind 0) or while the link is down
-// (kind 1), or else only the other lane.
+// (kind 1), or else only the other lane. Of these two, the gateway remembers
+// nothing but what is on the disk: it is killed.
 func (p *purges) round(i int) {
 	p.t.Helper()
 	g, kind := p.g, i%3
@@ -106,6 +108,10 @@ func (p *purges) round(i int) {
 	sinceOther := p.purge("1")
 	publish(flow)()
 	publish(other)()
+	if kind > 0 {
+		g.signal(syscall.SIGKILL)
+		g.start()
+	}
 	g.await("their second is over", func() bool { return time.Now().After(expire) })
 	p.link.bringUp()
 	g.await("the queue is empty", func() bool { return g.status().Waiting == 0 })
