@@ -442,23 +442,6 @@ func (c *Consumer) rewindLocked() {
 	c.rd.next = 0
 }
 
-// MaybeHeld returns how many messages are still to be handed out since Rewind that
-// may have been handed out before, with identifiers that the peer holds; qos2 is
-// false, and n 0, for a consumer that never had QoS 2.
-func (c *Consumer) MaybeHeld() (n int, qos2 bool) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if !c.qos2 {
-		return 0, false
-	}
-	for seq := max(c.cursor, c.floor); seq < min(c.sentHigh, c.next); seq++ {
-		if !c.isDoneLocked(seq) && !c.isReleasedLocked(seq) {
-			n++
-		}
-	}
-	return n, true
-}
-
 // Restart is Rewind for a peer that has forgotten the session, or for another
 // peer: everything goes again as new, also what was confirmed with PUBREC. Many
 // servers hand a QoS 2 message on when PUBREL comes, so one that was not confirmed

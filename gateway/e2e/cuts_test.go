@@ -95,7 +95,7 @@ func (g *gateway) publishWith(p *sim.Publisher) (done func()) {
 	return wait.Wait
 }
 
-// aCloud starts a broker in the cloud's place and returns its address.
+// aCloud is a kind of broker in the cloud's place; start returns its address.
 type aCloud struct {
 	name  string
 	start func(t *testing.T) string
@@ -161,6 +161,7 @@ func TestQoS2IsExactlyOnceOverCutsAndKills(t *testing.T) {
 				g.await("all cuts are made", func() bool { return link.left() == 0 })
 				published()
 				publishedAlarms()
+				link.calm()
 				g.drained(&tally, address)
 				took := time.Since(began)
 				settled(t, &tally)
@@ -203,6 +204,7 @@ func TestQoS1ArrivesInOrderOverCutsAndKills(t *testing.T) {
 			for _, done := range published {
 				done()
 			}
+			link.calm()
 			g.drained(&tally, cloud.address)
 			took := time.Since(began)
 			settled(t, &tally)

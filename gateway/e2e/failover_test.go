@@ -125,6 +125,7 @@ func TestFailoverBetweenBrokersThatRememberUs(t *testing.T) {
 					g.await("it has to move", here.isDown)
 				}
 				published()
+				links[moves%2].calm()
 				g.drained(&tally, addresses[:]...)
 				took := time.Since(began)
 				arrived(t, &tally)

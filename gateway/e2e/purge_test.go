@@ -192,6 +192,7 @@ func TestNothingElseIsSwallowedWhenMessagesExpireAndArePurged(t *testing.T) {
 					p.round(i)
 				}
 				took := time.Since(began)
+				link.calm()
 				g.drained(&p.tally, address)
 				p.account()
 				cuts, _, _, repeats := link.figures()
