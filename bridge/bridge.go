@@ -56,10 +56,12 @@ type Bridge struct {
 	log       *slog.Logger
 	maxPacket int
 
-	mu    sync.Mutex // the lanes, and the connection's send state
-	lanes [lanes]lane
-	probe probe
-	pace  pace
+	mu      sync.Mutex // the lanes, and the connection's send state
+	lanes   [lanes]lane
+	probe   probe
+	pace    pace
+	echoes  *echoes
+	drained drainRate
 
 	connected time.Time // when the last CONNECT was sent; Run's own
 
@@ -130,6 +132,7 @@ func (b *Bridge) subscriptions() []broker.Subscription {
 	subs := b.rules.subscriptions()
 	for i := range subs {
 		subs[i].QoS = min(subs[i].QoS, b.profile.qos)
+		subs[i].Key = b.retainedKey(&b.rules.up[i])
 		subs[i].Judge = b.profile.judgeOf(&b.rules.up[i], b.cfg.ClientID)
 	}
 	return subs
@@ -204,6 +207,7 @@ func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (n
 	b.profile = profileOf(b.cfg.Profile)
 	b.profile.settle(&b.cfg)
 	b.profile.check(&b.cfg, bad)
+	b.echoes = newEchoes(b.cfg.AckTimeout)
 	b.pace = newPace(b.cfg.Rate, b.profile)
 	if len(b.cfg.Servers) == 0 {
 		bad("servers", "is missing: give at least one, such as mqtt://mqtt.example.com:1883")
@@ -279,12 +283,22 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer b.state.set(Stopped, "", time.Time{}, nil)
 	wait := pauses{Backoff: b.cfg.Backoff}
 	var said string // the last failure that was logged
+	short := 0      // connections in a row that the server has closed soon
 	for {
 		up, err := b.round(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		wait.ended(up)
+		if up > 0 && up < b.cfg.Backoff.Stable && blames(err) && !b.isProbing() {
+			short++
+		} else if up > 0 {
+			short = 0
+		}
+		if short >= suspiciouslyMany {
+			err = fmt.Errorf("%w; it has closed %d connections in a row soon after they were made, as servers do when another client has the client id %q: each needs its own",
+				err, short, b.cfg.ClientID)
+		}
 		if up > 0 && b.isProbing() {
 			wait.last = 0 // the server is well, and few attempts are left to make
 		}
@@ -320,6 +334,11 @@ func (b *Bridge) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// suspiciouslyMany connections that the server closes soon, without a word, look
+// like two clients with one id, each of which takes over from the other. MQTT 5
+// servers say so.
+const suspiciouslyMany = 3
 
 // round tries the servers in turn until one was online, and returns when that
 // connection has ended, or none could be reached.

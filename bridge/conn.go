@@ -52,6 +52,7 @@ type conn struct {
 	publish   packet.Publish
 	stamper   stamper
 	unstamped bool // publish's payload could not take the stamp
+	comes     bool // publish may come back, and nothing but the echoes would tell
 	unacked   []unacked
 
 	pace                             *pace // the bridge's: a new connection makes no difference to the cloud
@@ -221,6 +222,8 @@ func (c *conn) open() {
 	b.mu.Lock()
 	c.inspect()
 	c.sending, c.progress = true, time.Now()
+	b.echoes.connected(true)
+	b.drained = drainRate{acked: b.count.acked.Load(), at: time.Now()}
 	probing := b.probeLocked() >= 0
 	b.mu.Unlock()
 	if probing {
@@ -281,7 +284,9 @@ func (c *conn) watch(done <-chan struct{}) (renew bool) {
 			continue
 		case <-timer.C:
 		}
+		b.reconcile()
 		b.mu.Lock()
+		b.drained.sample(b.count.acked.Load(), time.Now())
 		if c.answers.Len() > 0 {
 			c.progress = time.Now() // it is our disk that is waited for
 		}

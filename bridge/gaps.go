@@ -154,6 +154,6 @@ func (c *conn) prepareGap(d *store.Delivery) (why store.Reason, text string) {
 		return store.NoRule, "bridge.gaps is empty"
 	}
 	c.publish = packet.Publish{Topic: c.b.cfg.Gaps, Payload: d.Payload, Props: d.Props, QoS: min(d.QoS, c.limits.qos)}
-	c.unstamped = false
+	c.unstamped, c.comes = false, false
 	return c.fits(d)
 }

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"strings"
 	"sync"
 
 	"packetboat/broker"
@@ -21,6 +22,8 @@ type live struct {
 	on  *conn // nil: offline
 	way router
 	pub packet.Publish
+
+	stamper stamper
 }
 
 var _ broker.Live = (*live)(nil)
@@ -61,11 +64,15 @@ func (l *live) Deliver(m *store.Message, sub int, _ byte) bool {
 	}
 	p := &l.pub
 	*p = packet.Publish{
-		Topic: to.topic, Payload: m.Payload, Props: m.Props, Retain: m.Retain && to.rule.retain && c.limits.retain,
+		Topic: to.topic, Payload: m.Payload, Props: remapResponse(m.Props, l.b.rules.back.up, l.b.rules.firstDown), Retain: m.Retain && to.rule.retain && c.limits.retain,
 	}
 	p.Expiry, p.HasExpiry = m.Expiry, m.HasExpiry
 	if limit := to.rule.maxAge; limit > 0 && (!p.HasExpiry || limit < p.Expiry) {
 		p.Expiry, p.HasExpiry = limit, true
+	}
+	if c.version == packet.V5 && (len(l.b.rules.down) > 0 || strings.HasPrefix(m.Origin, "bridge/")) {
+		l.stamper.props = append(l.stamper.props[:0], p.Props...)
+		l.stamper.mark(&l.b.stamp, p)
 	}
 	if c.limits.packet > 0 && packet.PublishSize(c.version, p) > c.limits.packet {
 		return false // the queue's way counts it as given up
@@ -77,6 +84,11 @@ func (l *live) Deliver(m *store.Message, sub int, _ byte) bool {
 		if !ok {
 			return false
 		}
+	}
+	if to.comes && c.version != packet.V5 {
+		l.b.mu.Lock()
+		l.b.echoes.note(echoKey{lane: -1}, p.Topic, p.Payload, false)
+		l.b.mu.Unlock()
 	}
 	c.link.append(func(dst []byte) []byte { return packet.AppendPublish(dst, c.version, p) })
 	p.Payload, p.Props = nil, nil

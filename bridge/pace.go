@@ -133,3 +133,44 @@ func (p *pace) stop() {
 		p.timer = nil
 	}
 }
+
+// drainRate estimates how fast a backlog goes.
+type drainRate struct {
+	acked  uint64
+	at     time.Time
+	second float64 // messages, of late
+}
+
+// sample takes in how many were acknowledged in all, every now and then.
+func (d *drainRate) sample(acked uint64, now time.Time) {
+	past := now.Sub(d.at).Seconds()
+	if !d.at.IsZero() && past > 0 {
+		rate := float64(acked-d.acked) / past
+		if d.second == 0 {
+			d.second = rate
+		} else {
+			d.second += (rate - d.second) / 4
+		}
+	}
+	d.acked, d.at = acked, now
+}
+
+// Drain is how fast what waits is sent, in messages a second of late, and how long
+// it will take until nothing waits, if nothing comes in meanwhile; 0 for not known,
+// or not connected.
+func (b *Bridge) Drain() (rate float64, left time.Duration) {
+	if s := b.State(); s.Phase != Online && s.Phase != Stalled {
+		return 0, 0
+	}
+	waiting := uint64(0)
+	for _, l := range b.Lag() {
+		waiting += l.Messages
+	}
+	b.mu.Lock()
+	rate = b.drained.second
+	b.mu.Unlock()
+	if rate < 0.01 {
+		return 0, 0
+	}
+	return rate, time.Duration(float64(waiting) / rate * float64(time.Second)).Round(time.Second)
+}

@@ -88,6 +88,7 @@ func (c *conn) blame(err error) {
 	b := c.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.echoes.connected(false)
 	alone := b.probe.alone.Swap(false)
 	if !blames(err) {
 		return

@@ -78,10 +78,28 @@ func (c *conn) local(p *packet.Publish) *store.Message {
 		c.b.warn.unmatched.warn(c.b.log, 1, "messages from the cloud that no down rule takes were dropped", "topic", p.Topic)
 		return nil
 	}
+	if c.loops(p) {
+		c.b.count.looped.Add(1)
+		return nil
+	}
 	return &store.Message{
 		Topic: topic, Payload: p.Payload, QoS: p.QoS, Retain: p.Retain && rule.retain,
-		Props: p.Props, Expiry: p.Expiry, HasExpiry: p.HasExpiry, Origin: c.b.origin,
+		Props: remapResponse(p.Props, c.b.rules.back.down, c.b.rules.firstUp), Expiry: p.Expiry, HasExpiry: p.HasExpiry, Origin: c.b.origin,
 	}
+}
+
+// loops reports whether a message from the cloud has been here before; guard.go says
+// how that is known.
+func (c *conn) loops(p *packet.Publish) bool {
+	if c.version == packet.V5 {
+		return wasHere(p.Props, c.b.cfg.Gateway)
+	}
+	if p.Retain {
+		return false // what the cloud had kept, sent for a new subscription [MQTT-3.3.1-8]
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	return c.b.echoes.cancels(p.Topic, p.Payload)
 }
 
 // fromPaho is paho's PUBLISH as ours. It keeps the payload of p.

@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ type downRule struct {
 type rules struct {
 	up   []upRule
 	down []downRule
+	back answers
 }
 
 // compileRules checks all rules and reports all mistakes at once.
@@ -99,7 +101,11 @@ func compileRules(up []config.Up, down []config.Down) (rules, error) {
 			subscribe: d.Filter, filter: filter, remap: m, qos: byte(d.QoS), retain: d.Retain != "never",
 		})
 	}
-	return r, errors.Join(errs...)
+	if len(errs) > 0 {
+		return r, errors.Join(errs...)
+	}
+	r.back = r.answers()
+	return r, nil
 }
 
 func policy(whenFull string) store.Policy {
@@ -157,6 +163,15 @@ func (r *rules) topLane() int {
 func (u *upRule) topicOf(name string) string {
 	captures, _ := topic.MatchCaptures(u.filter, name, nil)
 	return u.remap.topic(name, captures)
+}
+
+// firstUp is the up rule that takes a topic, -1 for none; firstDown is the down rule.
+func (r *rules) firstUp(name string) int {
+	return slices.IndexFunc(r.up, func(u upRule) bool { return topic.Match(u.filter, name) })
+}
+
+func (r *rules) firstDown(name string) int {
+	return slices.IndexFunc(r.down, func(d downRule) bool { return topic.Match(d.filter, name) })
 }
 
 // local is what the down rules make of a topic from the cloud: the first that
@@ -227,6 +242,7 @@ func (m *remap) topic(name string, captures []string) string {
 type route struct {
 	rule  *upRule // nil: no rule takes it
 	topic string  // at the cloud; "" when the rule makes no valid topic of it
+	comes bool    // a down rule takes it there: it may come back
 }
 
 // router remembers the routes of recent topics, because devices publish to
@@ -249,7 +265,8 @@ func (r *router) route(name string) route {
 		u := &r.rules.up[i]
 		var ok bool
 		if r.captures, ok = topic.MatchCaptures(u.filter, name, r.captures[:0]); ok {
-			t = route{u, u.remap.topic(name, r.captures)}
+			t = route{rule: u, topic: u.remap.topic(name, r.captures)}
+			t.comes = t.topic != "" && r.rules.firstDown(t.topic) >= 0
 			break
 		}
 	}

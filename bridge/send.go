@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"packetboat/broker/packet"
@@ -234,7 +235,7 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) (why stor
 	}
 	p := &c.publish
 	*p = packet.Publish{
-		Topic: to.topic, Payload: d.Payload, Props: d.Props,
+		Topic: to.topic, Payload: d.Payload, Props: remapResponse(d.Props, c.b.rules.back.up, c.b.rules.firstDown),
 		QoS: min(d.QoS, c.limits.qos), // [MQTT-3.2.2-11]
 		// [MQTT-3.2.2-14]
 		Retain: d.Retain && to.rule.retain && c.limits.retain,
@@ -255,6 +256,10 @@ func (c *conn) prepare(lane int, d *store.Delivery, age time.Duration) (why stor
 	}
 	c.pace.old[lane] = age > backlogAge
 	c.unstamped = !c.stamper.apply(&c.b.stamp, lane, d, p)
+	if c.version == packet.V5 && (len(c.b.rules.down) > 0 || strings.HasPrefix(d.Origin, "bridge/")) {
+		c.stamper.mark(&c.b.stamp, p)
+	}
+	c.comes = to.comes && c.version != packet.V5
 	if why, text = c.b.profile.judge(p.Topic, c.b.cfg.ClientID, len(p.Payload)); why != 0 {
 		c.unfit.note(d.Topic)
 		return why, text
@@ -298,6 +303,9 @@ func (c *conn) encode(dst []byte, ln *lane, d *store.Delivery) []byte {
 	if p.QoS == 0 {
 		p.ID, p.Dup = 0, false
 		c.unacked = append(c.unacked, unacked{ln, d.Seq, d.ID})
+	}
+	if c.comes {
+		c.b.echoes.note(echoKey{ln.index, d.Seq}, p.Topic, p.Payload, d.Dup)
 	}
 	c.b.count.sent.Add(1)
 	switch {

@@ -58,6 +58,7 @@ type Stats struct {
 	InFlight     int    // sent and not finished
 	Received     uint64 // PUBLISH packets from the cloud
 	Unmatched    uint64 // of these, taken by no down rule
+	Looped       uint64 // of these, sent from here before and so not taken
 	Connects     uint64 // CONNACKs with success
 	Reconnects   uint64 // of these, after the first
 	BytesOut     uint64
@@ -67,9 +68,9 @@ type Stats struct {
 
 // counters are Stats while they count.
 type counters struct {
-	sent, resent, unstamped, acked, received, unmatched, connects, lostSessions atomic.Uint64
-	bytesOut, bytesIn                                                           atomic.Uint64
-	inFlight                                                                    atomic.Int64
+	sent, resent, unstamped, acked, received, unmatched, looped, connects, lostSessions atomic.Uint64
+	bytesOut, bytesIn                                                                   atomic.Uint64
+	inFlight                                                                            atomic.Int64
 }
 
 // State says how the connection stands. Any goroutine.
@@ -84,7 +85,7 @@ func (b *Bridge) Stats() Stats {
 	c := &b.count
 	s := Stats{
 		Sent: c.sent.Load(), Resent: c.resent.Load(), Unstamped: c.unstamped.Load(), Acked: c.acked.Load(), InFlight: int(c.inFlight.Load()),
-		Received: c.received.Load(), Unmatched: c.unmatched.Load(),
+		Received: c.received.Load(), Unmatched: c.unmatched.Load(), Looped: c.looped.Load(),
 		Connects: c.connects.Load(), SessionsLost: c.lostSessions.Load(),
 		BytesOut: c.bytesOut.Load(), BytesIn: c.bytesIn.Load(),
 	}

@@ -50,6 +50,7 @@ func TestOverMQTT311(t *testing.T) {
 		TestQoS1IsRepeatedOnlyWithinTheWindow,
 		TestRepeatsAfterACutHaveDupAndTheSameIdentifier,
 		TestHigherLanesGoFirst,
+		TestWhatComesBackIsNotTakenAgain,
 		TestAMessageOnWhichTheServerDisconnectsBlocksNothing,
 		TestABacklogLeavesRoomForTheHighestLane,
 		TestQoS0GoesDirectlyWhileOnline,

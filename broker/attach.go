@@ -19,6 +19,10 @@ type Subscription struct {
 	KeepRetain bool // messages keep their RETAIN flag
 	NoRetained bool // retained messages are not sent when the rule is new
 
+	// Key tells whether a rule is new: one with another key counts as another
+	// rule. "" is the filter.
+	Key string
+
 	// Judge, if not nil, says why a message that the rule takes is never to be
 	// delivered, 0 if it is: it becomes a dead letter at once. It is called by the
 	// publishers' goroutines, several at once, and keeps nothing of m.
@@ -190,15 +194,46 @@ func firstRule(subs []Subscription, name string) int {
 	return -1
 }
 
+// SendRetained queues the retained messages of a lane's rules once more, after
+// changes of them were lost.
+func (a *Attachment) SendRetained(lane int) error {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	if a.b.attached[a.name] != a {
+		return nil
+	}
+	return a.queueRetained(func(rule int) bool { return a.subs[rule].Lane == lane })
+}
+
 // sendRetained queues the retained messages for the rules that are new, and
-// remembers all rules as served. The record is a list of filters.
+// remembers all rules as served. The record is a list of their keys.
 func (a *Attachment) sendRetained() error {
 	b := a.b
 	key := store.Key("attached", a.name)
 	value, _ := b.store.Get(key)
 	served := parseServed(value)
-	isNew := func(rule int) bool { return !slices.Contains(served, a.subs[rule].Filter) }
-	found := b.retainedFor(a.subs, isNew)
+	if err := a.queueRetained(func(rule int) bool { return !slices.Contains(served, a.subs[rule].key()) }); err != nil {
+		return err
+	}
+	record := servedRecord(a.subs)
+	if string(record) != string(value) {
+		b.store.Set(key, record)
+	}
+	return nil
+}
+
+func (s *Subscription) key() string {
+	if s.Key != "" {
+		return s.Key
+	}
+	return s.Filter
+}
+
+// queueRetained queues the retained messages that those rules carry. Broker.mu is
+// held.
+func (a *Attachment) queueRetained(those func(rule int) bool) error {
+	b := a.b
+	found := b.retainedFor(a.name, a.subs, those)
 	for rule, messages := range found {
 		s := &a.subs[rule]
 		for _, m := range messages {
@@ -215,23 +250,20 @@ func (a *Attachment) sendRetained() error {
 			}
 		}
 	}
-	record := servedRecord(a.subs)
-	if string(record) != string(value) {
-		b.store.Set(key, record)
-	}
 	return nil
 }
 
 func servedRecord(subs []Subscription) []byte {
 	b := []byte{recordVersion}
 	for i := range subs {
-		b = binary.AppendUvarint(b, uint64(len(subs[i].Filter)))
-		b = append(b, subs[i].Filter...)
+		key := subs[i].key()
+		b = binary.AppendUvarint(b, uint64(len(key)))
+		b = append(b, key...)
 	}
 	return b
 }
 
-func parseServed(b []byte) (filters []string) {
+func parseServed(b []byte) (keys []string) {
 	if len(b) == 0 || b[0] != recordVersion {
 		return nil
 	}
@@ -240,8 +272,8 @@ func parseServed(b []byte) (filters []string) {
 		if k <= 0 || n > uint64(len(b)-k) {
 			return nil
 		}
-		filters = append(filters, string(b[k:k+int(n)]))
+		keys = append(keys, string(b[k:k+int(n)]))
 		b = b[k+int(n):]
 	}
-	return filters
+	return keys
 }

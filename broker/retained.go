@@ -240,15 +240,16 @@ func (c *conn) needRouter() {
 }
 
 // retainedFor collects the retained messages that the first matching one of
-// the attached subscriptions is a new one for.
-func (b *Broker) retainedFor(subs []Subscription, isNew func(rule int) bool) map[int][]*Message {
+// the attached subscriptions is a new one for, but for those that origin itself
+// has brought.
+func (b *Broker) retainedFor(origin string, subs []Subscription, isNew func(rule int) bool) map[int][]*Message {
 	found := make(map[int][]*Message)
 	for i := range subs {
 		if !isNew(i) || subs[i].NoRetained {
 			continue
 		}
 		for _, m := range b.matchRetained(subs[i].Filter) {
-			if firstRule(subs, m.Topic) == i && !strings.HasPrefix(m.Topic, "$SYS/") {
+			if firstRule(subs, m.Topic) == i && m.Origin != origin && !strings.HasPrefix(m.Topic, "$SYS/") {
 				found[i] = append(found[i], m)
 			}
 		}

@@ -134,6 +134,18 @@ func (t Template) Expand(dst []byte, value func(dst []byte, name string) []byte)
 	return dst
 }
 
+// A Piece is a part of a template: a placeholder's name, or else text.
+type Piece struct{ Text, Name string }
+
+// Pieces gives the template in its parts.
+func (t Template) Pieces() []Piece {
+	list := make([]Piece, len(t.parts))
+	for i, p := range t.parts {
+		list[i] = Piece{p.text, p.name}
+	}
+	return list
+}
+
 // Literal gives the text of a template that has no placeholders, or no more.
 func (t Template) Literal() (text string, ok bool) {
 	switch {

@@ -59,10 +59,12 @@ func detailsOf(b *bridge.Bridge) admin.BridgeDetails {
 	d := admin.BridgeDetails{
 		Name: b.Name(), State: phaseOf(st).String(), Since: st.Since, Server: st.Server, ErrorAt: st.ErrAt, NextAttempt: st.Until, InFlight: n.InFlight, DeadLetters: b.DeadLetters(),
 		Counters: admin.Counters{
-			Sent: n.Sent, Resent: n.Resent, Acked: n.Acked, Unstamped: n.Unstamped, Received: n.Received, Unmatched: n.Unmatched,
+			Sent: n.Sent, Resent: n.Resent, Acked: n.Acked, Unstamped: n.Unstamped, Received: n.Received, Unmatched: n.Unmatched, Looped: n.Looped,
 			Connects: n.Connects, Reconnects: n.Reconnects, SessionsLost: n.SessionsLost, BytesOut: n.BytesOut, BytesIn: n.BytesIn,
 		},
 	}
+	rate, left := b.Drain()
+	d.Rate, d.Left = rate, left.Seconds()
 	if st.Err != nil {
 		d.Error = st.Err.Error()
 	}

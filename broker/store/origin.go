@@ -29,6 +29,14 @@ func (s *Store) newOriginLocked(num uint32, name string) *origin {
 	return o
 }
 
+// originName is the name of a number, "" when it is not known.
+func (s *Store) originName(num uint32) string {
+	if o := s.originNum[num]; o != nil {
+		return o.name
+	}
+	return ""
+}
+
 // Received returns the receipt of the QoS 2 publish that origin sent under
 // packetID and has not released; ok is false when the identifier is free.
 func (s *Store) Received(origin string, packetID uint16) (r Receipt, ok bool) {

@@ -174,14 +174,20 @@ func (s *Store) stageLocked(m *Message, to []Target, o *origin) Receipt {
 	return r
 }
 
-// retainLocked keeps a copy of m as the retained message of its topic.
+// retainLocked keeps a copy of m as the retained message of its topic. Of the
+// origins only bridges count: what one has brought it does not get back.
 func (s *Store) retainLocked(m *Message, at Stamp) {
 	if len(m.Payload) == 0 {
 		delete(s.retained, m.Topic)
 		return
 	}
+	origin := ""
+	if o := s.origins[m.Origin]; o != nil && strings.HasPrefix(o.name, "bridge/") {
+		origin = o.name
+	}
 	s.retained[strings.Clone(m.Topic)] = &Message{
-		Topic: strings.Clone(m.Topic), Payload: slices.Clone(m.Payload), QoS: m.QoS, Retain: true,
+		Origin: origin,
+		Topic:  strings.Clone(m.Topic), Payload: slices.Clone(m.Payload), QoS: m.QoS, Retain: true,
 		Props: slices.Clone(m.Props), Expiry: m.Expiry, HasExpiry: m.HasExpiry, Received: at,
 	}
 }

@@ -248,7 +248,7 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 	}
 	if rec[0] == recMessage && m.flags&flagRetain != 0 && !r.ledgersOnly() {
 		msg := Message{Topic: string(m.topic), Payload: m.payload, QoS: m.flags & flagQoS, Retain: true, Props: m.props,
-			Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}
+			Origin: s.originName(m.origin), Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}
 		s.retainLocked(&msg, at)
 	}
 	if o := s.originNum[m.origin]; o != nil && m.packetID != 0 && !s.without("dedupe_with_message") {

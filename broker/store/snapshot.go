@@ -89,7 +89,12 @@ type frozen struct {
 	count    uint64
 	small    []byte // records with a uvarint length in front
 	kv       []keyValue
-	retained []*Message
+	retained []retainedFrom
+}
+
+type retainedFrom struct {
+	m      *Message
+	origin uint32 // 0 = nobody's, or not known
 }
 
 type keyValue struct {
@@ -150,7 +155,11 @@ func (s *Store) freeze() *frozen {
 		f.kv = append(f.kv, keyValue{k, v})
 	}
 	for _, m := range s.retained {
-		f.retained = append(f.retained, m)
+		from := retainedFrom{m: m}
+		if o := s.origins[m.Origin]; o != nil {
+			from.origin = o.num
+		}
+		f.retained = append(f.retained, from)
 	}
 	return f
 }
@@ -173,8 +182,8 @@ func (f *frozen) write(add func(rec []byte) error) error {
 			return err
 		}
 	}
-	for _, m := range f.retained {
-		rec = appendRetained(rec[:0], m)
+	for _, r := range f.retained {
+		rec = appendRetained(rec[:0], r.m, r.origin)
 		if err := add(rec); err != nil {
 			return err
 		}
@@ -184,10 +193,10 @@ func (f *frozen) write(add func(rec []byte) error) error {
 
 // appendRetained writes m as a rescue record without a target, which
 // carries its boot: a retained message in a snapshot.
-func appendRetained(dst []byte, m *Message) []byte {
-	dst = append(dst, recRescue, messageFlags(m, 0))
+func appendRetained(dst []byte, m *Message, origin uint32) []byte {
+	dst = append(dst, recRescue, messageFlags(m, origin))
 	dst = appendUvarints(dst, uint64(m.Received.Boot), 0, m.Received.Up)
-	return appendBody(dst, m, 0)
+	return appendBody(dst, m, origin)
 }
 
 // appendState: consumer, next, floor, flags (1: has had QoS 2), accepted,
@@ -278,6 +287,6 @@ func (r *recovery) retained(rec []byte) error {
 		return err
 	}
 	r.s.retainLocked(&Message{Topic: string(m.topic), Payload: m.payload, QoS: m.flags & flagQoS, Retain: true, Props: m.props,
-		Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}, Stamp{m.boot, m.up})
+		Origin: r.s.originName(m.origin), Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}, Stamp{m.boot, m.up})
 	return nil
 }

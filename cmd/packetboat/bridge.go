@@ -117,12 +117,15 @@ func printBridges(out io.Writer, list []admin.BridgeDetails, now time.Time) erro
 				fmt.Fprintf(w, "  lane %d\t%d waiting, %d bytes, the oldest for %s\n", lane, l.Messages, l.Bytes, seconds(l.Oldest))
 			}
 		}
+		if b.Left > 0 {
+			fmt.Fprintf(w, "  drain\t%.0f messages a second, done in %s if nothing comes in\n", b.Rate, seconds(b.Left))
+		}
 		if b.DeadLetters > 0 {
 			fmt.Fprintf(w, "  dead letters\t%d: packetboat queue tail bridge/%s/dead says why\n", b.DeadLetters, b.Name)
 		}
 		n := &b.Counters
 		fmt.Fprintf(w, "  up\t%d sent (%d again), %d acknowledged, %d in flight, %d bytes\n", n.Sent, n.Resent, n.Acked, b.InFlight, n.BytesOut)
-		fmt.Fprintf(w, "  down\t%d received (%d taken by no rule), %d bytes\n", n.Received, n.Unmatched, n.BytesIn)
+		fmt.Fprintf(w, "  down\t%d received (%d taken by no rule, %d that came back from here), %d bytes\n", n.Received, n.Unmatched, n.Looped, n.BytesIn)
 		fmt.Fprintf(w, "  connections\t%d, %d of them again, %d times the cloud had forgotten the session\n", n.Connects, n.Reconnects, n.SessionsLost)
 	}
 	return w.Flush()

@@ -182,14 +182,14 @@ func TestBridgesForPeople(t *testing.T) {
   last error   2026-03-01T11:58:00Z, 2m0s ago: cut
   lane 1       3 waiting, 99 bytes, the oldest for 5s
   up           10 sent (1 again), 7 acknowledged, 2 in flight, 500 bytes
-  down         4 received (1 taken by no rule), 60 bytes
+  down         4 received (1 taken by no rule, 0 that came back from here), 60 bytes
   connections  2, 1 of them again, 0 times the cloud had forgotten the session
 
 other           backing off, next attempt in 12s
   last error    2026-03-01T12:00:00Z, 0s ago: a; b
   dead letters  5: packetboat queue tail bridge/other/dead says why
   up            0 sent (0 again), 0 acknowledged, 0 in flight, 0 bytes
-  down          0 received (0 taken by no rule), 0 bytes
+  down          0 received (0 taken by no rule, 0 that came back from here), 0 bytes
   connections   0, 0 of them again, 0 times the cloud had forgotten the session
 `
 	if string(got) != want {

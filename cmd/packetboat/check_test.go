@@ -82,6 +82,33 @@ max_size = "1MiB"
 filter = "b"
 max_size = "2MiB"
 `, `FILE:11:12: bridge[0].up[1].max_size: is 2MiB, but that of bridge[0].up[0] with the same priority (0) is 1MiB (at FILE:8:12); a lane has one: leave one of them out`},
+		{"what a profile does not allow", strings.Replace(head, "mqtt:", "mqtts:", 1) + `profile = "aws-iot"
+keep_alive = "10s"
+[[bridge.up]]
+filter = "a/#"
+topic = "1/2/3/4/5/6/7/8/{1}"
+qos = 2
+[[bridge.down]]
+filter = "1/2/3/4/5/6/7/8/9"
+`, `FILE:7:14: bridge[0].keep_alive: 10s: aws-iot takes 30s to 20m0s
+FILE:11:7: bridge[0].up[0].qos: 2: aws-iot takes at most QoS 1
+FILE:10:9: bridge[0].up[0].topic: "1/2/3/4/5/6/7/8/{1}": 8 slashes, aws-iot takes 7
+FILE:13:10: bridge[0].down[0].filter: "1/2/3/4/5/6/7/8/9": 8 slashes, aws-iot takes 7`},
+		{"topics that Azure does not have", strings.Replace(head, "mqtt:", "mqtts:", 1) + `profile = "azure-iot-hub"
+token_key_file = "key"
+version = 5
+[[bridge.up]]
+filter = "a/#"
+`, `FILE:8:11: bridge[0].version: 5: azure-iot-hub speaks 3.1.1 only
+FILE:9:10: bridge[0].up[0].topic: "{topic}": azure-iot-hub takes messages on devices/gw/messages/events/…, $iothub/twin/…, $iothub/methods/res/… only`},
+		{"a proxy, a source and a key without its certificate", head + `proxy = "socks5://p"
+source = "no such interface"
+tls.key = "/k.pem"
+[[bridge.up]]
+filter = "a/#"
+`, `FILE:6:9: bridge[0].proxy: has the scheme socks5; there are http and https
+FILE:7:10: bridge[0].source: is neither an IP address of this machine, such as 192.168.1.5, nor a network interface, such as wwan0
+FILE:8:1: bridge[0].tls.cert: is missing; give the file of the certificate that belongs to tls.key`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "c.toml")

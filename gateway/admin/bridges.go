@@ -31,6 +31,8 @@ type BridgeDetails struct {
 	Lanes       []Queue   `json:"lanes"`        // by priority, from 0
 	DeadLetters uint64    `json:"dead_letters"` // kept of what the cloud would not take
 	InFlight    int       `json:"in_flight"`
+	Rate        float64   `json:"drain_rate"`         // messages a second of late; 0 = not known
+	Left        float64   `json:"drain_left_seconds"` // until nothing waits, if nothing comes in
 	Counters    Counters  `json:"counters"`
 }
 
@@ -43,6 +45,7 @@ type Counters struct {
 	Unstamped    uint64 `json:"unstamped"` // payloads that could not take the stamp
 	Received     uint64 `json:"received"`  // PUBLISH packets from the cloud
 	Unmatched    uint64 `json:"unmatched"` // of these, taken by no down rule
+	Looped       uint64 `json:"looped"`    // of these, sent from here before and so not taken
 	Connects     uint64 `json:"connects"`
 	Reconnects   uint64 `json:"reconnects"`
 	SessionsLost uint64 `json:"sessions_lost"` // connects at which the cloud had forgotten the session

@@ -119,7 +119,7 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 	oldName, isBridge := strings.CutPrefix(from, "bridge/")
 	newName, toBridge := strings.CutPrefix(to, "bridge/")
 	if isBridge && toBridge {
-		for _, key := range []string{upstreamKey, "gaps"} {
+		for _, key := range []string{upstreamKey, "gaps", "retained"} {
 			last = last.After(l.moveKey(key, oldName, newName))
 		}
 	}
