@@ -44,10 +44,9 @@ type conn struct {
 
 	// The pump's own.
 	up        router
-	probing   int        // the lane whose messages go one by one, -1 for none
-	again     [lanes]int // how many are to go again of each lane, which the server may hold
-	counted   bool       // they are
-	holding   int        // lanes that have had QoS 2
+	probing   int  // the lane whose messages go one by one, -1 for none
+	counted   bool // what goes again is
+	several   bool // lanes have had QoS 2
 	next      store.Delivery
 	publish   packet.Publish
 	stamper   stamper

@@ -1,9 +1,13 @@
 package bridge
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"packetboat/broker/packet"
+	"packetboat/broker/store"
 	"packetboat/config"
 )
 
@@ -59,5 +63,54 @@ func TestMessagesOfAHigherLaneLeaveRoomForWhatGoesAgain(t *testing.T) {
 				t.Errorf("%d messages", n)
 			}
 		})
+	}
+}
+
+// Whatever is cut, and when the power goes, a server never holds more of two lanes
+// than may be in flight.
+func TestAServerNeverHoldsMoreThanTheWindow(t *testing.T) {
+	const window = 16
+	for seed := range uint64(10) {
+		r := newRig(t, func(c *config.Bridge) {
+			c.Inflight = window
+			c.Up = []config.Up{up("low", "{topic}"), up("high", "{topic}", func(u *config.Up) { u.Priority = 1 })}
+		})
+		rng, link := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
+		most := 0
+		r.cloud.onPublish = func(p *packet.Publish) (byte, bool) {
+			held := r.cloud.sessions["gw1"].held
+			if n := len(held); p.QoS == 2 && !held[p.ID] {
+				most = max(most, n+1)
+			}
+			return 0, true
+		}
+		r.faults.set(func(bool, byte, []byte) verdict { // with mu held, as link is used
+			if link.IntN(60) == 0 {
+				return cutAfter
+			}
+			return pass
+		})
+		for life := range 12 {
+			r.start()
+			for i := range 40 {
+				topic := []string{"low", "high"}[rng.IntN(2)]
+				if _, err := r.broker.Publish(&store.Message{Topic: topic, Payload: fmt.Append(nil, life, i), QoS: 2}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.run()
+			for range rng.IntN(60) { // some time passes
+				<-time.After(100 * time.Microsecond)
+			}
+			r.crash(rng.Int64())
+		}
+		r.faults.set(nil)
+		r.start()
+		r.run()
+		r.awaitIdle()
+		if most > window {
+			t.Errorf("seed %d: the server held %d at a time; %d may be in flight", seed, most, window)
+		}
+		r.stop()
 	}
 }
