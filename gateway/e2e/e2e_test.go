@@ -345,16 +345,22 @@ func run(t *testing.T, f func(ctx context.Context) error) {
 // each source to where it has to arrive.
 func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]string) {
 	t.Helper()
+	listen(t, address, func(topic string, payload []byte) {
+		name, _, _ := strings.Cut(string(payload), " ")
+		if want, ok := topics[name]; ok && want != topic {
+			t.Errorf("%s arrived under %s, not %s", payload, topic, want)
+		}
+		tally.Arrived(payload)
+	})
+}
+
+// listen subscribes to all of a broker and hands over what arrives, by one
+// goroutine; topic and payload are valid during the call.
+func listen(t *testing.T, address string, message func(topic string, payload []byte)) {
+	t.Helper()
 	subscribed := make(chan struct{}, 1)
 	s := &sim.Subscriber{
-		Addr: address, ClientID: "collector", Filter: "#", QoS: 2,
-		Message: func(topic string, payload []byte) {
-			name, _, _ := strings.Cut(string(payload), " ")
-			if want, ok := topics[name]; ok && want != topic {
-				t.Errorf("%s arrived under %s, not %s", payload, topic, want)
-			}
-			tally.Arrived(payload)
-		},
+		Addr: address, ClientID: "collector", Filter: "#", QoS: 2, Message: message,
 		Subscribed: func() {
 			select {
 			case subscribed <- struct{}{}:
@@ -374,18 +380,7 @@ func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]s
 // account of each source must be.
 func settled(t *testing.T, tally *sim.Tally) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	await(t, 2*patience, "everything has arrived", func() bool {
-		for _, s := range tally.Sources() {
-			if s.Waiting() > 0 {
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: %+v, missing %v …", s.Name, s.Counts(), s.MissingNumbers(20))
-				}
-				return false
-			}
-		}
-		return true
-	})
+	arrived(t, tally)
 	for _, s := range tally.Sources() {
 		c := s.Counts()
 		t.Logf("%s (%s): %+v", s.Name, s.Kind, c)
@@ -399,6 +394,23 @@ func settled(t *testing.T, tally *sim.Tally) {
 	if n := tally.Strange(); n > 0 {
 		t.Errorf("%d arrived that nobody had sent", n)
 	}
+}
+
+// arrived waits until all that was acknowledged has arrived.
+func arrived(t *testing.T, tally *sim.Tally) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	await(t, 2*patience, "everything has arrived", func() bool {
+		for _, s := range tally.Sources() {
+			if s.Waiting() > 0 {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: %+v, missing %v …", s.Name, s.Counts(), s.MissingNumbers(20))
+				}
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func write(t *testing.T, file, text string) {
