@@ -25,6 +25,7 @@ var graph = map[string][]string{
 	"broker/topic":             {},
 	"broker/qos":               {"broker/packet", "broker/store"},
 	"broker/transport":         {"github.com/gobwas/ws"},
+	"broker/users":             {},
 	"broker/conformance":       {},
 	"broker":                   {"broker/packet", "broker/topic", "broker/qos", "broker/store", "config"},
 	"adapters/frame":           {},
