@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,7 +32,8 @@ type call struct {
 // job is a hash to be computed.
 type job struct {
 	call
-	known    bool // the user is one
+	known    bool   // the user is one
+	name     string // for the log
 	password []byte
 	from     []netip.Addr  // of those who wait, guarded by Users.mu
 	done     chan struct{} // closed when verdict is there
@@ -55,13 +57,6 @@ func (u *Users) Login(name string, password []byte, from netip.Addr, gone <-chan
 		u.refused.Add(1)
 	case Wrong:
 		u.failed.Add(1)
-		now := time.Now()
-		if u.guard.failed(from, now) {
-			if ok, missed := u.told.allow(now); ok {
-				u.log.Warn("logins are refused for a minute: too many from this address have failed",
-					"address", from.String(), "failed_logins", u.guard.most, "last_user", name[:min(len(name), 64)], "not_logged_before", missed)
-			}
-		}
 	}
 	return v
 }
@@ -89,7 +84,7 @@ func (u *Users) login(name string, password []byte, from netip.Addr, gone <-chan
 	if !known {
 		one = u.decoyLocked(name)
 	}
-	j := u.joinLocked(call{proof, one}, known, password, from)
+	j := u.joinLocked(call{proof, one}, known, name, password, from)
 	u.mu.Unlock()
 	if j == nil {
 		return Busy
@@ -126,13 +121,16 @@ func (u *Users) decoyLocked(name string) *user {
 
 // joinLocked puts a job into the queue, or joins one that is under way; nil: the
 // queue is full.
-func (u *Users) joinLocked(c call, known bool, password []byte, from netip.Addr) *job {
+func (u *Users) joinLocked(c call, known bool, name string, password []byte, from netip.Addr) *job {
 	j := u.calls[c]
 	if j != nil {
 		j.from = append(j.from, from)
 		return j
 	}
-	j = &job{call: c, known: known, password: slices.Clone(password), from: []netip.Addr{from}, done: make(chan struct{})}
+	j = &job{
+		call: c, known: known, password: slices.Clone(password),
+		name: strings.Clone(name[:min(len(name), maxLogged)]), from: []netip.Addr{from}, done: make(chan struct{}),
+	}
 	select {
 	case u.jobs <- j:
 		u.calls[c] = j
@@ -157,15 +155,35 @@ func (u *Users) work(j *job) {
 		}
 		u.hashes.Add(1)
 		u.mu.Lock()
+		delete(u.calls, j.call) // and nobody joins any more
 		if right {
 			j.verdict = Right
 			j.user.proof, j.user.proven = j.proof, true
 		}
-		delete(u.calls, j.call)
 		u.mu.Unlock()
+		if !right {
+			u.count(j)
+		}
 	}
 	clear(j.password)
 	close(j.done)
+}
+
+// maxLogged is how much of a name goes into the log, which anybody may send.
+const maxLogged = 64
+
+// count has the guard count a failure, before the next hash.
+func (u *Users) count(j *job) {
+	now := time.Now()
+	for _, from := range j.from {
+		if !u.guard.failed(from, now) {
+			continue
+		}
+		if ok, missed := u.told.allow(now); ok {
+			u.log.Warn("logins are refused for a minute: too many from this address have failed",
+				"address", from.String(), "failed_logins", u.guard.most, "last_user", j.name, "not_logged_before", missed)
+		}
+	}
 }
 
 // wanted reports whether somebody waits for j who is not refused. Else j is
