@@ -40,7 +40,7 @@ var graph = map[string][]string{
 	"bridge": {"bridge/dial", "broker", "broker/packet", "broker/topic", "broker/qos", "broker/store", "config",
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
-	"gateway": {"adapters", "adapters/modbus", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/store", "broker/transport", "config", "gateway/admin",
+	"gateway": {"adapters", "adapters/modbus", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/packet", "broker/store", "broker/transport", "broker/users", "config", "gateway/admin",
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/admin":       {"broker/packet", "broker/store"},
 	"gateway/e2e":         {},
