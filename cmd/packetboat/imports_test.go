@@ -46,7 +46,7 @@ var graph = map[string][]string{
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/store", "broker/topic", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"adapters/frame", "broker/packet", "github.com/creack/pty"},
 }
