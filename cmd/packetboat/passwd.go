@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"packetboat/broker/users"
@@ -156,6 +157,11 @@ func readPassword(ctx context.Context, e *env, in *os.File, name string) ([]byte
 		}
 		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
 	}
+	shown, err := hideInput(int(in.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("read the password: %w", err)
+	}
+	defer shown()
 	first, err := askPassword(ctx, e, in, "Password for "+name+": ")
 	if err != nil {
 		return nil, err
@@ -171,14 +177,24 @@ func readPassword(ctx context.Context, e *env, in *os.File, name string) ([]byte
 	return first, nil
 }
 
-// askPassword asks on a terminal, without echo. A signal gives up, and leaves the
-// terminal as it was.
+// hideInput turns the terminal's echo off, before anything is asked for: who types
+// ahead, or is a program, is not shown either. shown turns it on.
+func hideInput(fd int) (shown func(), err error) {
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *was
+	hidden.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }, nil
+}
+
+// askPassword asks on a terminal whose echo is off. A signal gives up.
 func askPassword(ctx context.Context, e *env, in *os.File, prompt string) ([]byte, error) {
 	fd := int(in.Fd())
-	was, err := term.GetState(fd)
-	if err != nil {
-		return nil, fmt.Errorf("read the password: %w", err)
-	}
 	type answer struct {
 		text []byte
 		err  error
@@ -198,6 +214,6 @@ func askPassword(ctx context.Context, e *env, in *os.File, prompt string) ([]byt
 		return a.text, nil
 	case <-ctx.Done():
 		fmt.Fprintln(e.err)
-		return nil, errors.Join(errors.New("given up; nothing was changed"), term.Restore(fd, was))
+		return nil, errors.New("given up; nothing was changed")
 	}
 }
