@@ -48,6 +48,7 @@ type Gateway struct {
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
+	logins   logins
 	doors    []*door // listeners that were or will be opened
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
@@ -105,6 +106,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	routing := newStage(ctx, fail)
 	routing.run("broker", g.broker.Run)
+	routing.run("logins", g.logins.users.Run)
 	defer end(routing)
 
 	// Detached last, when nobody can publish any more: what is published until
@@ -145,6 +147,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 // before anybody can publish.
 func (g *Gateway) build() error {
 	var err error
+	g.openLogins()
 	if g.broker, err = broker.New(g.brokerOptions()); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 var ErrNotRunning = errors.New("the gateway is not running")
 
 // Reload reads the configuration again and acts on what has changed in it: the
-// bridges. Connections, queues and everything else stay as they are. It returns
+// bridges, and the users. Connections (but for those of users that are gone), queues and everything else stay as they are. It returns
 // when that is done, and logs the outcome. With mistakes in the configuration
 // nothing is changed; the error is [config.Errors] then. Another error says what
 // could not be done; what could is. Any goroutine.
@@ -86,6 +86,7 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 		return did, fmt.Errorf("%s: [gateway] has changed, and topics, client ids and the queue follow from it: restart the gateway (systemctl restart packetboat); nothing was changed",
 			cfg.At("gateway"))
 	}
+	g.logins.users.Reload()
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
 	g.warnAbandoned(cfg)
