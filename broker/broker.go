@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -42,9 +43,12 @@ type Options struct {
 	Store *store.Store // required; its Run has to be running while the broker serves
 	Log   *slog.Logger // nil: slog.Default
 
-	// Authenticate decides about a CONNECT; nil lets everybody in. It returns
-	// packet.Success or the reason code to refuse with, and may block.
-	Authenticate func(*Credentials) byte
+	// Authenticate decides about a CONNECT; nil lets everybody in, without a name
+	// unless a certificate gives one. It returns packet.Success or the reason code
+	// to refuse with, and who the client is from then on: "" is nobody in
+	// particular, whatever name the client has given itself. It runs on the
+	// connection's goroutine and may block, but not for long after Gone is closed.
+	Authenticate func(*Credentials) (user string, code byte)
 
 	MaxPacketSize int // bytes, 1 MiB
 	MaxInflight   int // QoS 1 and 2 messages in flight, each way, each client: 1024
@@ -95,7 +99,8 @@ type Credentials struct {
 	HasPassword bool
 	Verified    bool   // User is from a verified client certificate, whatever CONNECT says
 	Remote      string // address of the peer
-	Listener    string // address of the listener
+	Listener    net.Addr
+	Gone        <-chan struct{} // closed when the connection is being ended
 }
 
 func (o *Options) setDefaults() {
@@ -282,6 +287,21 @@ func codeOf(err error) (code byte, why string) {
 		return packet.ImplementationSpecificError, store.ErrFailed.Error()
 	}
 	return packet.ImplementationSpecificError, ""
+}
+
+// KickUsers ends the connections of all clients whose user gone reports, MQTT
+// 5.0 ones with 0x87, Not authorized; their sessions stay. Users that a
+// certificate has named are not asked about. It returns how many there were.
+func (b *Broker) KickUsers(gone func(user string) bool) (n int) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, s := range b.sessions {
+		if c := s.owner; c != nil && c.user != "" && !c.certified && gone(c.user) {
+			n++
+			c.shutdown(packet.NotAuthorized)
+		}
+	}
+	return n
 }
 
 // Kick ends the connection of a client, an MQTT 5.0 one with 0x98,

@@ -48,9 +48,12 @@ type conn struct {
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
-	maxPacket     int  // of the client; 0 = no limit
-	receiveMax    int  // of the client
-	noProblemInfo bool // the client wants no reason strings but in CONNACK and DISCONNECT
+	user          string // who the client is, as authenticated; "" = anonymous
+	certified     bool   // user is from a certificate
+	claimed       string // the user that a refused client has said to be, for the log
+	maxPacket     int    // of the client; 0 = no limit
+	receiveMax    int    // of the client
+	noProblemInfo bool   // the client wants no reason strings but in CONNACK and DISCONNECT
 	onDurable     func()
 
 	out    output
@@ -89,7 +92,7 @@ func (b *Broker) newConn(nc net.Conn) *conn {
 var errClosed = errors.New("closed")
 
 // serve runs the connection until it is over.
-func (c *conn) serve(listener string) {
+func (c *conn) serve(listener net.Addr) {
 	c.b.stats.connections.Add(1)
 	c.b.stats.sockets.Add(1)
 	defer c.b.stats.connections.Add(-1)
@@ -127,6 +130,9 @@ func (c *conn) logEnd(err error) {
 		return
 	case errors.As(err, &bad):
 		args = append(args, "reason", bad.Reason, "code", bad.Code)
+		if c.claimed != "" {
+			args = append(args, "user", c.claimed)
+		}
 	default:
 		text, args = "connection lost", append(args, "error", err)
 	}

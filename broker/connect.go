@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ func refusal(code byte, why string) error { return &packet.Error{Code: code, Rea
 // accept takes the connection from its first byte to CONNACK: read CONNECT,
 // check it, claim the session, wait until what that changed is durable, answer
 // and let deliveries in.
-func (c *conn) accept(listener string) error {
+func (c *conn) accept(listener net.Addr) error {
 	deadline := time.Now().Add(c.b.opt.ConnectTimeout)
 	if err := c.setDeadline(deadline); err != nil {
 		return err
@@ -145,7 +146,7 @@ func fits(p *packet.Connect, size int) bool {
 
 // checkConnect decides about a well-formed CONNECT and takes over what it
 // says.
-func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener string) error {
+func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener net.Addr) error {
 	opt := &c.b.opt
 	v5 := p.Version == packet.V5
 	if p.AuthMethod != "" { // [MQTT-4.12.0-1]
@@ -167,24 +168,8 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 	if w := p.Will; w != nil && w.Retain && opt.NoRetain { // [MQTT-3.2.2-13]
 		return refusal(packet.RetainNotSupported, "will with RETAIN")
 	}
-	verified := false
-	if c.sock.layers != nil {
-		if name, ok := c.sock.layers.CertUser(); ok {
-			if name == "" {
-				return refusal(packet.NotAuthorized, "the client's certificate has no common name, which would be the user name")
-			}
-			verified = true
-			p.User, p.HasUser, p.Password, p.HasPass = name, true, nil, false
-		}
-	}
-	if opt.Authenticate != nil {
-		code := opt.Authenticate(&Credentials{
-			ClientID: p.ClientID, User: p.User, HasUser: p.HasUser, Password: p.Password, HasPassword: p.HasPass,
-			Verified: verified, Remote: c.remote, Listener: listener,
-		})
-		if code != packet.Success {
-			return refusal(code, "authentication")
-		}
+	if err := c.authenticate(p, listener); err != nil {
+		return err
 	}
 	if p.ClientID == "" {
 		p.ClientID = "auto-" + rand.Text() // [MQTT-3.1.3-6]
@@ -223,6 +208,51 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener str
 		}
 	}
 	return nil
+}
+
+// authenticate finds out who the client is, and whether it is let in.
+func (c *conn) authenticate(p *packet.Connect, listener net.Addr) error {
+	if c.sock.layers != nil {
+		if name, ok := c.sock.layers.CertUser(); ok {
+			if name == "" {
+				return refusal(packet.NotAuthorized, "the client's certificate has no common name, which would be the user name")
+			}
+			c.user, c.certified = name, true
+			p.User, p.HasUser, p.Password, p.HasPass = name, true, nil, false
+		}
+	}
+	if c.b.opt.Authenticate == nil {
+		return nil
+	}
+	user, code := c.b.opt.Authenticate(&Credentials{
+		ClientID: p.ClientID, User: p.User, HasUser: p.HasUser, Password: p.Password, HasPassword: p.HasPass,
+		Verified: c.certified, Remote: c.remote, Listener: listener, Gone: c.stop,
+	})
+	clear(p.Password)
+	if code != packet.Success {
+		c.claimed = p.User[:min(len(p.User), maxClaimed)]
+		return refusal(code, refusedLogin(code))
+	}
+	c.user = user
+	return nil
+}
+
+// maxClaimed bounds what of a name goes into the log that anybody may send.
+const maxClaimed = 64
+
+// refusedLogin says what is to be done, and nothing about who exists.
+func refusedLogin(code byte) string {
+	switch code {
+	case packet.BadUserNameOrPassword:
+		return "wrong user name or password"
+	case packet.NotAuthorized:
+		return "a user name and password are needed"
+	case packet.ServerBusy:
+		return "too many logins at a time, try again"
+	case packet.ConnectionRateExceeded:
+		return "too many failed logins from this address, try again in a minute"
+	}
+	return "authentication"
 }
 
 // connackMore is what claim may still add to a CONNACK: a session expiry.

@@ -87,11 +87,11 @@ func TestConnect(t *testing.T) {
 			c.send([]byte{0xf0, 0})
 			c.wantEnd(packet.ProtocolError)
 		}},
-		{"MQTT-3.1.4-2 who is not let in is told", Options{Authenticate: func(c *Credentials) byte {
+		{"MQTT-3.1.4-2 who is not let in is told", Options{Authenticate: func(c *Credentials) (string, byte) {
 			if c.HasPassword && string(c.Password) == "secret" {
-				return packet.Success
+				return "u", packet.Success
 			}
-			return packet.NotAuthorized
+			return "", packet.NotAuthorized
 		}}, func(r *rig) {
 			for _, v := range []byte{packet.V31, packet.V311, packet.V5} {
 				c := r.dial()

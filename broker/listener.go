@@ -67,7 +67,7 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener) error {
 			c.shutdown(packet.ServerShuttingDown)
 		}
 		wg.Go(func() {
-			c.serve(name)
+			c.serve(ln.Addr())
 			mu.Lock()
 			delete(conns, c)
 			mu.Unlock()

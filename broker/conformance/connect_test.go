@@ -17,11 +17,11 @@ func TestConnect(t *testing.T) { runChapter(t, connectChapter) }
 // the user "yes".
 func refusing(code byte) func(*broker.Options) {
 	return func(o *broker.Options) {
-		o.Authenticate = func(c *broker.Credentials) byte {
+		o.Authenticate = func(c *broker.Credentials) (string, byte) {
 			if c.User == "yes" {
-				return 0
+				return c.User, 0
 			}
-			return code
+			return "", code
 		}
 	}
 }
@@ -148,12 +148,12 @@ var connectChapter = chapter{"Connect", []testCase{
 		of5:   "3.1.3-1 3.1.2-9 3.1.2-16 3.1.2-17 3.1.2-18 3.1.2-19 3.1.3-2 3.1.3-3 3.1.4-2",
 		of311: "3.1.3-1 3.1.2-9 3.1.2-18 3.1.2-19 3.1.2-20 3.1.2-21 3.1.3-2 3.1.3-3",
 		own: func(o *broker.Options) {
-			o.Authenticate = func(c *broker.Credentials) byte {
+			o.Authenticate = func(c *broker.Credentials) (string, byte) {
 				switch fmt.Sprintf("%s,%s,%t,%q,%t", c.ClientID, c.User, c.HasUser, c.Password, c.HasPassword) {
 				case `ID,user,true,"pass\x00",true`, `ID,user,true,"",false`, `ID,,false,"",false`:
-					return 0
+					return c.User, 0
 				}
-				return 0x86
+				return "", 0x86
 			}
 		},
 		run: func(w *world) {
@@ -257,7 +257,7 @@ var connectChapter = chapter{"Connect", []testCase{
 	{
 		name:  "a refusal for which there is no return code is silent",
 		of311: "3.2.2-6",
-		own:   refusing(0x9f),
+		own:   refusing(0x9c),
 		run: func(w *world) {
 			c := w.dial()
 			c.hello(hello{})

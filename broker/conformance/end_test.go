@@ -102,11 +102,11 @@ var endChapter = chapter{"End", []testCase{
 		of5:   "4.12.0-6",
 		of311: "7.0.0-2",
 		own: func(o *broker.Options) {
-			o.Authenticate = func(c *broker.Credentials) byte {
+			o.Authenticate = func(c *broker.Credentials) (string, byte) {
 				if c.User == "u" && string(c.Password) == "p" {
-					return 0
+					return c.User, 0
 				}
-				return 0x86
+				return "", 0x86
 			}
 		},
 		run: func(w *world) {

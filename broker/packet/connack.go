@@ -43,7 +43,7 @@ func ReturnCode(code byte) byte {
 		return 1
 	case ClientIDNotValid:
 		return 2
-	case ServerUnavailable, ServerBusy, QuotaExceeded, ImplementationSpecificError:
+	case ServerUnavailable, ServerBusy, QuotaExceeded, ConnectionRateExceeded, ImplementationSpecificError:
 		return 3
 	case BadUserNameOrPassword:
 		return 4
