@@ -24,7 +24,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.write_budget", off(`"0"`)},
 
 	{"auth.users", off(`"/etc/packetboat/users"`, `""`)},
-	{"auth.rule", absent()},
 
 	{"limits.failed_logins", off(`10`, `0`)},
 

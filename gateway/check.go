@@ -18,6 +18,7 @@ import (
 func Check(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.sizes()
+	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
 	}
