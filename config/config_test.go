@@ -78,6 +78,8 @@ func TestEveryKeyAtItsDefaultLoads(t *testing.T) {
 [[listener]]
 address = "127.0.0.1:1883"
 tls = { cert = "/etc/packetboat/tls/server.crt", key = "/etc/packetboat/tls/server.key" }
+[[auth.rule]]
+user = "meter-*"
 [[serial]]
 name = "scale"
 port = "/dev/serial/by-id/usb-FTDI_*"
