@@ -185,7 +185,8 @@ down = [{ filter = "cmd/{gateway}/#", topic = "{1}" }]
 	}
 	s := c.Serial[0]
 	status, _ := s.Status.Literal()
-	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || status != "tank-7/scale/status" || s.Command.Topic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
+	commandTopic, _ := s.Command.Topic.Literal()
+	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || status != "tank-7/scale/status" || commandTopic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
 		t.Errorf("serial: %+v", s)
 	}
 	echo := func(dst []byte, name string) []byte { return append(append(dst, '<'), name+">"...) }

@@ -69,7 +69,7 @@ func ownTopics(s *config.Stream) acl.Rule {
 			r.Publish = append(r.Publish, acl.Pattern{{Text: name}})
 		}
 	}
-	r.Subscribe = []acl.Pattern{{{Text: s.Command.Topic}}}
+	r.Subscribe = []acl.Pattern{allOf(s.Command.Topic)}
 	return r
 }
 

@@ -87,6 +87,43 @@ reply = "reply/valve"
 	}
 }
 
+// TestCommandsToOneOfSeveralDevices by the name that each has given.
+func TestCommandsToOneOfSeveralDevices(t *testing.T) {
+	listen := freePort(t)
+	g := newGateway(t, fmt.Sprintf(`[[tcp]]
+name = "valves"
+listen = %q
+identity = "first-frame"
+topic = "{gateway}/{name}/{remote}"
+[tcp.command]
+topic = "cmd/{name}/{remote}"
+`, listen))
+	g.start()
+	ctx, cancel := context.WithCancel(t.Context())
+	var devices sync.WaitGroup
+	t.Cleanup(func() { cancel(); devices.Wait() })
+	for _, name := range []string{"north", "south"} {
+		conn, err := net.Dial("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := conn.Write([]byte(name + "\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		d := &sim.Device{Framing: frame.Line{Ending: "\r\n", Trim: true}, Answer: func(b []byte) []byte { return append([]byte(name+" "), b...) }}
+		devices.Go(func() { _ = d.Run(ctx, conn) })
+	}
+	c := dialClient(t, g.mqtt, "operator", packet.V5)
+	c.subscribe("e2e/valves/reply", 1)
+	for _, name := range []string{"south", "north", "south"} {
+		c.publish(packet.Publish{Topic: "cmd/valves/" + name, Payload: []byte("open"), QoS: 1})
+		if p, ok := c.next(patience); !ok || string(p.Payload) != name+" open" {
+			t.Errorf("answer %q from %s", p.Payload, name)
+		}
+	}
+}
+
 // TestCommandsToAnAbsentDeviceExpireAndAreTold; none is written late.
 func TestCommandsToAnAbsentDeviceExpireAndAreTold(t *testing.T) {
 	ttl, absence := "1s", 2500*time.Millisecond
