@@ -50,10 +50,7 @@ reply = "reply/valve"
 		}
 	}
 	devices.Go(func() { _ = device().Run(ctx, master) })
-	conn, err := net.Dial("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := g.dial(listen)
 	t.Cleanup(func() { _ = conn.Close() })
 	devices.Go(func() { _ = device().Run(ctx, conn) })
 	g.await("both devices are there", func() bool {
@@ -103,10 +100,7 @@ topic = "cmd/{name}/{remote}"
 	var devices sync.WaitGroup
 	t.Cleanup(func() { cancel(); devices.Wait() })
 	for _, name := range []string{"north", "south"} {
-		conn, err := net.Dial("tcp", listen)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := g.dial(listen)
 		t.Cleanup(func() { _ = conn.Close() })
 		if _, err := conn.Write([]byte(name + "\r\n")); err != nil {
 			t.Fatal(err)
@@ -150,10 +144,7 @@ ttl = %q
 			<-time.After(absence / 10) // the pace of the operator
 		}
 	}
-	conn, err := net.Dial("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := g.dial(listen)
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var written []string
@@ -183,4 +174,15 @@ ttl = %q
 	if states["expired"] == 0 || states["expired"]+states["acked"] != sent || len(written) != states["sent"] || states["sent"] != states["acked"] {
 		t.Errorf("of %d commands, %v; %d were written", sent, states, len(written))
 	}
+}
+
+// dial connects to an adapter of the gateway, once that listens.
+func (g *gateway) dial(address string) (c net.Conn) {
+	g.t.Helper()
+	g.await("the adapter listens", func() bool {
+		var err error
+		c, err = net.Dial("tcp", address)
+		return err == nil
+	})
+	return c
 }
