@@ -143,8 +143,9 @@ func (u *Users) joinLocked(c call, known bool, name string, password []byte, fro
 // largeHash is from how many KiB on hashes are computed one at a time.
 const largeHash = 16 << 10
 
-// work computes the hash of j, unless all who wait for it are refused by now.
-func (u *Users) work(j *job) {
+// work computes the hash of j, unless all who wait for it are refused by now. It
+// reports whether it has computed one that was wrong.
+func (u *Users) work(j *job) (wrong bool) {
 	if u.wanted(j) {
 		if j.user.hash.memory > largeHash {
 			u.large.Lock()
@@ -161,12 +162,13 @@ func (u *Users) work(j *job) {
 			j.user.proof, j.user.proven = j.proof, true
 		}
 		u.mu.Unlock()
-		if !right {
+		if wrong = !right; wrong {
 			u.count(j)
 		}
 	}
 	clear(j.password)
 	close(j.done)
+	return wrong
 }
 
 // maxLogged is how much of a name goes into the log, which anybody may send.

@@ -118,16 +118,7 @@ const lookEvery = 5 * time.Second
 func (u *Users) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range u.opt.Workers {
-		wg.Go(func() {
-			for {
-				select {
-				case j := <-u.jobs:
-					u.work(j)
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+		wg.Go(func() { u.runWorker(ctx) })
 	}
 	defer wg.Wait()
 	tick := time.NewTicker(lookEvery)
@@ -148,6 +139,33 @@ func (u *Users) Run(ctx context.Context) error {
 		}
 		if u.opt.Changed != nil {
 			u.opt.Changed()
+		}
+	}
+}
+
+// runWorker computes hashes. After a wrong password it rests for as long as that
+// took: whoever sends them from everywhere gets half of a worker at most, and the
+// garbage collector, which has the memory of each hash to clear, half of the work.
+// After a power cut, when all passwords are right, there is no rest.
+func (u *Users) runWorker(ctx context.Context) {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case j := <-u.jobs:
+			began := time.Now()
+			pause := time.Duration(0)
+			if wrong := u.work(j); wrong {
+				pause = time.Since(began)
+			}
+			rest.Reset(pause)
+		case <-ctx.Done():
+			return
 		}
 	}
 }
