@@ -23,10 +23,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
-	{"auth.users", off(`"/etc/packetboat/users"`, `""`)},
-
-	{"limits.failed_logins", off(`10`, `0`)},
-
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},

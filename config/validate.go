@@ -33,6 +33,7 @@ func (k *checker) check(opt Options) {
 	k.queue()
 	k.broker()
 	k.listeners()
+	k.resolve("auth.users", &k.c.Auth.Users)
 	k.rulesOfAccess()
 	k.adapters = map[string]string{}
 	for i := range k.c.Serial {

@@ -67,25 +67,20 @@ func (k *checker) listeners() {
 		if !k.c.isSet(path + ".anonymous") {
 			l.Anonymous = local
 		}
-		certUser := k.listenerTLS(path+".tls", l.TLS)
-		if !l.Anonymous && !certUser {
-			k.fail(path+".anonymous", "false lets nobody connect, since users are not supported in this version; set anonymous = true if everybody who reaches %s may publish and subscribe, or listen on 127.0.0.1", l.Address)
-		}
+		k.listenerTLS(path+".tls", l.TLS)
 	}
 }
 
 // listenerTLS checks what can be known without the files, whose paths are
-// relative to the configuration file. It reports whether certificates name the
-// users.
-func (k *checker) listenerTLS(path string, t *ListenerTLS) (certUser bool) {
+// relative to the configuration file.
+func (k *checker) listenerTLS(path string, t *ListenerTLS) {
 	if t == nil {
-		return false
+		return
 	}
 	k.besideConfig(path, map[string]*string{"cert": &t.Cert, "key": &t.Key, "client_ca": &t.ClientCA})
 	if t.ClientCA == "" && t.ClientCert != "optional" {
 		k.fail(path+".client_cert", needsClientCA)
 	}
-	return t.ClientCert == "username"
 }
 
 const needsClientCA = "needs client_ca, the file with the authority that client certificates are verified against"

@@ -14,10 +14,12 @@ import (
 )
 
 // Check is the part of a configuration's validation that the roles do: what
-// they report is given its place in the file. It opens and starts nothing.
+// they report is given its place in the file. It starts nothing, and reads no
+// file but that of the users: without any, some listeners let nobody in.
 func Check(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.sizes()
+	c.users()
 	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
@@ -37,11 +39,12 @@ func Check(cfg *config.Config) config.Errors {
 	return c.errs
 }
 
-// CheckFiles reads the certificates and keys that listeners, adapters and bridges
-// need, as whoever runs this. A gateway starts without them, and listens and
+// CheckFiles reads the users, and the certificates and keys that listeners,
+// adapters and bridges need, as whoever runs this. A gateway starts without them, and listens and
 // connects when they are there.
 func CheckFiles(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
+	c.usersFile()
 	for i := range cfg.Listeners {
 		if cfg.Listeners[i].TLS == nil {
 			continue

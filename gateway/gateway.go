@@ -49,6 +49,7 @@ type Gateway struct {
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
+	logins   logins
 	doors    []*door // listeners that were or will be opened
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
@@ -106,6 +107,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	routing := newStage(ctx, fail)
 	routing.run("broker", g.broker.Run)
+	routing.run("logins", g.logins.users.Run)
 	defer end(routing)
 
 	// Detached last, when nobody can publish any more: what is published until
@@ -145,6 +147,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 // build makes the broker and attaches to it all that it queues messages for,
 // before anybody can publish.
 func (g *Gateway) build() error {
+	g.openLogins()
 	opt := g.brokerOptions()
 	var err error
 	if opt.Rules, err = g.rules(g.cfg.Auth.Rules); err != nil {

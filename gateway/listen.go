@@ -163,6 +163,7 @@ func (d *door) open(ctx context.Context) error {
 		return err
 	}
 	d.ln, d.told = ln, ""
+	d.g.logins.let(ln.Addr(), d.cfg.Anonymous)
 	d.isOpen.Store(true)
 	d.g.log.Info("listening", "address", ln.Addr().String(), "transport", d.cfg.Transport, "tls", d.certs != nil, "anonymous", d.cfg.Anonymous)
 	return nil

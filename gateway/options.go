@@ -24,6 +24,7 @@ func (g *Gateway) brokerOptions() broker.Options {
 	o := broker.Options{
 		Store:              g.store,
 		Log:                g.log,
+		Authenticate:       g.logins.authenticate,
 		MaxPacketSize:      int(g.limits.maxPacket),
 		MaxInflight:        b.MaxInflight,
 		MaxSessions:        b.MaxSessions,

@@ -16,10 +16,11 @@ import (
 var ErrNotRunning = errors.New("the gateway is not running")
 
 // Reload reads the configuration again and acts on what has changed in it: the
-// access rules and the bridges. Connections, queues and everything else stay as they are. It returns
-// when that is done, and logs the outcome. With mistakes in the configuration
-// nothing is changed; the error is [config.Errors] then. Another error says what
-// could not be done; what could is. Any goroutine.
+// access rules, the bridges, and the users. Connections (but for those of users that
+// are gone), queues and everything else stay as they are. It returns when that is
+// done, and logs the outcome. With mistakes in the configuration nothing is changed;
+// the error is [config.Errors] then. Another error says what could not be done; what
+// could is. Any goroutine.
 func (g *Gateway) Reload(ctx context.Context) (admin.Changes, error) {
 	if g.opt.Load == nil {
 		return admin.Changes{}, errors.New("this gateway has no configuration file to read again")
@@ -86,6 +87,7 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 		return did, fmt.Errorf("%s: [gateway] has changed, and topics, client ids and the queue follow from it: restart the gateway (systemctl restart packetboat); nothing was changed",
 			cfg.At("gateway"))
 	}
+	g.logins.users.Reload()
 	if did.Rules, err = g.changeRules(cfg); err != nil {
 		return did, err
 	}
