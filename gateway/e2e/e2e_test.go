@@ -87,6 +87,35 @@ func await(t *testing.T, most time.Duration, what string, ok func() bool) {
 // listen, which hinders nobody who asks for this very port.
 func freePort(t *testing.T) string {
 	t.Helper()
+	for {
+		address, port := boundPort(t)
+		if reserve(t, port) {
+			return address
+		}
+	}
+}
+
+// reserve takes a port for this test, among all test processes of the machine: two
+// sockets that are bound and not listened on may have the same.
+func reserve(t *testing.T, port int) bool {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("packetboat-test-port-%d", port)), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return false
+	}
+	t.Cleanup(func() {
+		_ = os.Remove(f.Name())
+		_ = f.Close()
+	})
+	return true
+}
+
+func boundPort(t *testing.T) (address string, port int) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +131,8 @@ func freePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("127.0.0.1:%d", own.(*unix.SockaddrInet4).Port)
+	port = own.(*unix.SockaddrInet4).Port
+	return fmt.Sprintf("127.0.0.1:%d", port), port
 }
 
 // listens reports whether somebody accepts connections.
