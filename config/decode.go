@@ -20,6 +20,7 @@ import (
 //	required  "yes": the key must be there and must not be ""
 //	auto      "yes": "auto" is a value too (Auto)
 //	empty     "yes": "" is a value too (of an enum, or zero of a size)
+//	expanded  "yes": the file has a template, the field what it gives
 
 // A fromTOML type reads itself from a scalar: a string, int64, float64, bool or
 // time.Time. Its default arrives as a string.
