@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -36,13 +35,15 @@ func (p *printer) section(v reflect.Value, header, name, path, pattern string) {
 	}
 	p.dst = append(append(p.dst, header...), '\n')
 	for _, f := range p.known(v, pattern) {
-		if text, ok := written(f); ok {
-			p.dst = fmt.Appendf(p.dst, "%s = %s", f.name, text)
-			if f.v.Type() == secretType && p.cfg.isSet(join(path, f.name+"_file")) {
-				p.dst = append(p.dst, " # from a file"...)
-			}
-			p.dst = append(p.dst, '\n')
+		text, ok := written(f)
+		if !ok {
+			continue
 		}
+		name := f.name
+		if key := join(path, name); f.v.Type() == secretType && p.cfg.isSet(key+"_file") && p.cfg.SecretFile(key) != "" {
+			name, text = name+"_file", quote(p.cfg.SecretFile(key))
+		}
+		p.dst = fmt.Appendf(p.dst, "%s = %s\n", name, text)
 	}
 	p.sections(v, name, path, pattern)
 }
@@ -177,7 +178,7 @@ func (t Template) bound() string {
 func inline(m map[string]string) string {
 	var items []string
 	for name, text := range m {
-		items = append(items, quote(name)+" = "+quote(text))
+		items = append(items, quoteKey(name)+" = "+quote(text))
 	}
 	slices.Sort(items)
 	if items == nil {
@@ -208,32 +209,4 @@ func quote(s string) string {
 		}
 	}
 	return string(append(b, '"'))
-}
-
-// HideSecrets gives a URL with stars for the password in it, for a user without
-// one, which may be a token, and for its query. Any other text stays as it is.
-func HideSecrets(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok || strings.ContainsAny(scheme, " \t\"'") {
-		return s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return scheme + "://***" // where a password would be cannot be known
-	}
-	if i := strings.IndexByte(rest, '?'); i >= 0 {
-		rest = rest[:i] + "?***"
-	}
-	if u.User == nil {
-		return scheme + "://" + rest
-	}
-	user := ""
-	if _, both := u.User.Password(); both {
-		user = u.User.Username() + ":"
-	}
-	end := len(rest)
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		end = i
-	}
-	return scheme + "://" + user + "***" + rest[strings.LastIndexByte(rest[:end], '@'):]
 }

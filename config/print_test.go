@@ -100,7 +100,7 @@ down = [{ filter = "c/#" }]
 
 // forget removes from a configuration how the file had it.
 func forget(c *Config) {
-	c.places = nil
+	c.places, c.secrets = nil, nil
 	for i := range c.Bridges {
 		c.Bridges[i].Given = nil
 	}
@@ -210,7 +210,7 @@ up = [{ filter = "#" }]
 	}
 	for _, want := range []string{
 		`servers = ["wss://h/mqtt?***"]`, `proxy = "http://user:***@p:3128/"`, `proxy = "https://***@p"`,
-		"password = \"***\"\n", "password = \"***\" # from a file\n",
+		"password = \"***\"\n", `password_file = "` + dir + `/pw"`,
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("no %s in\n%s", want, printed)
@@ -236,6 +236,49 @@ func TestHideSecrets(t *testing.T) {
 	} {
 		if got := HideSecrets(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestWhereSecretsStand(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/pw", []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(dir+"/f", []byte(`
+[gateway]
+id = "gw"
+[[bridge]]
+name = "a"
+servers = ["wss://h/mqtt?token=x", "wss://h"]
+password = "x"
+proxy = "http://user:x@p:3128/"
+up = [{ filter = "#" }]
+[[bridge]]
+name = "b"
+servers = ["mqtt://h"]
+client_id = "b"
+password_file = "pw"
+proxy = "http://user:${P}@p"
+up = [{ filter = "#" }]
+[[bridge]]
+name = "c"
+servers = ["mqtt://h"]
+client_id = "c"
+password = "${P}"
+proxy = "http://p"
+up = [{ filter = "#" }]
+`), Options{Getenv: func(string) (string, bool) { return "x", true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"bridge[0].servers[0]": dir + "/f", "bridge[0].servers[1]": "", "bridge[0].password": dir + "/f", "bridge[0].proxy": dir + "/f",
+		"bridge[1].password": dir + "/pw", "bridge[1].proxy": "",
+		"bridge[2].password": "", "bridge[2].proxy": "",
+	} {
+		if got := c.SecretFile(key); got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
 		}
 	}
 }
