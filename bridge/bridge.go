@@ -161,6 +161,13 @@ func Check(cfg config.Bridge) error {
 	return b.check(nil)
 }
 
+// Effective gives a section with the values of its profile where the
+// configuration says nothing.
+func Effective(cfg config.Bridge) config.Bridge {
+	profileOf(cfg.Profile).settle(&cfg)
+	return cfg
+}
+
 // CheckFiles finds mistakes in the files that a section names, as whoever runs
 // this may read them: [ConfigError]s, joined. A bridge starts without them, and
 // reads them for each connection.

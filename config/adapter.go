@@ -147,9 +147,9 @@ type Command struct {
 	// TTL: older commands are expired, not written; 0 is never.
 	TTL time.Duration `toml:"ttl" default:"1m"`
 	// Reply is the topic for the next frame, expanded.
-	Reply string `toml:"reply" default:"{gateway}/{name}/reply"`
+	Reply string `toml:"reply" default:"{gateway}/{name}/reply" expanded:"yes"`
 	// States is the topic for what became of a command, expanded; "" is none.
-	States  string        `toml:"states" default:"{gateway}/{name}/set/state"`
+	States  string        `toml:"states" default:"{gateway}/{name}/set/state" expanded:"yes"`
 	Timeout time.Duration `toml:"timeout" default:"2s" min:"1ms"` // of one attempt
 	Retries int           `toml:"retries" default:"0" min:"0"`
 }

@@ -22,7 +22,7 @@ type Bridge struct {
 	// any.
 	SharedSessions bool    `toml:"shared_sessions"`
 	Version        Version `toml:"version" default:"5"`
-	ClientID       string  `toml:"client_id" default:"{gateway}"` // expanded
+	ClientID       string  `toml:"client_id" default:"{gateway}" expanded:"yes"`
 	Username       string  `toml:"username"`
 	Password       Secret  `toml:"password"`
 	// TokenKeyFile (azure-iot-hub): the device key that tokens are made from.
@@ -50,9 +50,9 @@ type Bridge struct {
 	// go along with a message.
 	Stamp string `toml:"stamp" default:"properties"`
 	// Status is the upstream topic of the retained presence, expanded; "" is none.
-	Status string `toml:"status" default:"{gateway}/status"`
+	Status string `toml:"status" default:"{gateway}/status" expanded:"yes"`
 	// Gaps is the upstream topic of gap markers, expanded; "" is none.
-	Gaps string    `toml:"gaps" default:"{gateway}/gaps"`
+	Gaps string    `toml:"gaps" default:"{gateway}/gaps" expanded:"yes"`
 	TLS  BridgeTLS `toml:"tls"`
 	Up   []Up      `toml:"up"`
 	Down []Down    `toml:"down"`
@@ -78,7 +78,7 @@ type Backoff struct {
 // Up is one [[bridge.up]], local to cloud. The first rule that matches carries
 // the message.
 type Up struct {
-	Filter string `toml:"filter" required:"yes"` // expanded
+	Filter string `toml:"filter" required:"yes" expanded:"yes"`
 	// Topic upstream. Bound: {gateway} and {bridge}. Left to expand: {topic},
 	// and {1} {2} … for what the filter's wildcards matched.
 	Topic    Template      `toml:"topic" default:"{topic}"`
@@ -95,7 +95,7 @@ type Up struct {
 
 // Down is one [[bridge.down]], cloud to local.
 type Down struct {
-	Filter string   `toml:"filter" required:"yes"`                   // at the cloud, expanded
+	Filter string   `toml:"filter" required:"yes" expanded:"yes"`    // at the cloud
 	Topic  Template `toml:"topic" default:"{topic}"`                 // local; as in Up
 	QoS    int      `toml:"qos" default:"2" min:"0" max:"2"`         // the most it asks for
 	Retain string   `toml:"retain" default:"keep" enum:"keep never"` // of what comes down

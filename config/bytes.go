@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bytes are what a device sends or wants: a text in a file stands for itself,
@@ -30,4 +32,14 @@ func (b *Bytes) fromTOML(value any) error {
 	}
 	*b = Bytes(raw)
 	return nil
+}
+
+// written is how a file has them: as text where they can be read.
+func (b Bytes) written() string {
+	s := string(b)
+	binary := func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\r' && r != '\t' }
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, binary) || strings.HasPrefix(s, bytesInHex) || strings.Contains(s, "${") {
+		return fmt.Sprintf(bytesInHex+"% X", s)
+	}
+	return s
 }

@@ -25,7 +25,8 @@ type Config struct {
 	Bridges   []Bridge   `toml:"bridge"`
 	Admin     Admin      `toml:"admin"`
 
-	places map[string]Position // by path; "" is the main file
+	places  map[string]Position // by path; "" is the main file
+	secrets map[string]string   // by path: the file that SecretFile gives
 }
 
 // Options is what a configuration takes from the machine it is read on. A nil
@@ -79,10 +80,10 @@ func build(path string, sources []*source, errs Errors, opt Options) (*Config, e
 		}
 		root.merge(tree, "", report)
 	}
-	c := &Config{places: map[string]Position{}}
+	c := &Config{places: map[string]Position{}, secrets: map[string]string{}}
 	root.expand("", opt.Getenv, report)
 	root.places("", c.places)
-	d := &decoder{report: report, pending: pendingRules()}
+	d := &decoder{report: report, pending: pendingRules(), secrets: c.secrets}
 	v := reflect.ValueOf(c).Elem()
 	preset(v)
 	d.table(root, v, "", "")

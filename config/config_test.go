@@ -105,7 +105,7 @@ filter = "sensors/+/temp"
 [[bridge.down]]
 filter = "sites/{gateway}/cmd/#"
 `)
-	c.places, short.places = nil, nil
+	c.places, short.places, c.secrets, short.secrets = nil, nil, nil, nil
 	c.Bridges[0].Given, short.Bridges[0].Given = nil, nil // what says so
 	if !reflect.DeepEqual(c, short) {
 		t.Errorf("with all defaults:\n%+v\nwith none:\n%+v", c, short)

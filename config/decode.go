@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 //	required  "yes": the key must be there and must not be ""
 //	auto      "yes": "auto" is a value too (Auto)
 //	empty     "yes": "" is a value too (of an enum, or zero of a size)
+//	expanded  "yes": the file has a template, the field what it gives
 
 // A fromTOML type reads itself from a scalar: a string, int64, float64, bool or
 // time.Time. Its default arrives as a string.
@@ -100,6 +100,7 @@ func setText(v reflect.Value, text string, tag reflect.StructTag) error {
 type decoder struct {
 	report  func(pos Position, key, msg string)
 	pending map[string]rule
+	secrets map[string]string // as Config's
 }
 
 // table decodes n into the section v. path is where it stands, such as
@@ -205,6 +206,7 @@ func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag, path, p
 	if err != nil {
 		d.report(n.pos, path, err.Error())
 	}
+	d.secret(n, v, path)
 	return err == nil
 }
 
@@ -390,37 +392,6 @@ func checkRange(t reflect.Type, x float64, tag reflect.StructTag) error {
 		return fmt.Errorf("must be at most %s", highText)
 	}
 	return nil
-}
-
-// secretFile reads the secret that KEY_file names.
-func (d *decoder) secretFile(table, n *node, f field, path string) {
-	name, ok := n.val.(string)
-	switch {
-	case n.bad:
-		return
-	case !ok:
-		d.report(n.pos, path, "must be a string, not "+n.what())
-		return
-	case table.kids[f.name] != nil:
-		d.report(n.key, path, "is set beside "+f.name+" (at "+table.kids[f.name].key.String()+"); give one of them")
-		return
-	case name == "":
-		return
-	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(filepath.Dir(n.pos.File), name)
-	}
-	data, err := readLimited(name, 64<<10)
-	if err != nil {
-		d.report(n.pos, path, "cannot read "+name+": "+reason(err))
-		return
-	}
-	secret := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if secret == "" {
-		d.report(n.pos, path, name+" is empty")
-		return
-	}
-	f.v.SetString(secret)
 }
 
 // foreignNames are what other programs call our keys, where no likeness of the

@@ -62,6 +62,7 @@ func (n *node) expand(path string, getenv func(string) (string, bool), report fu
 			n.bad = true
 			report(n.pos, path, err.Error())
 		}
+		n.env = v != s
 		n.val = v
 	}
 	for _, name := range n.names {

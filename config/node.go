@@ -30,6 +30,7 @@ type node struct {
 	open    bool   // may still be added to: it was not written as { … } or [ … ]
 	defined bool   // a [table] header or a dotted key made it
 	bad     bool   // an error was reported about its value already
+	env     bool   // its value has something of the environment
 }
 
 func newTable(pos Position, path string) *node {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -110,27 +109,3 @@ func showDuration(d time.Duration) string {
 	}
 	return s
 }
-
-// A Secret is a password or key. It shows itself only when converted to a
-// string; printed, logged or marshalled it is a few stars. Beside a key of this
-// type there is one with "_file" after its name: a file to read it from, relative
-// to the directory of the configuration file that says so; one line end at its
-// end is not part of the secret.
-type Secret string
-
-// String hides the secret.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "***"
-}
-
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return strconv.Quote(s.String()) }
-
-// MarshalText hides the secret from JSON and the like.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// LogValue hides the secret from log/slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

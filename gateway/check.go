@@ -15,11 +15,13 @@ import (
 
 // Check is the part of a configuration's validation that the roles do: what
 // they report is given its place in the file. It starts nothing, and reads no
-// file but that of the users: without any, some listeners let nobody in.
+// file but that of the users: without any, some listeners let nobody in. Of those
+// with secrets it looks at who may read them.
 func Check(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.sizes()
 	c.users()
+	c.secrets()
 	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"packetboat/adapters/serial"
+	"packetboat/bridge"
 	"packetboat/broker/topic"
 	"packetboat/config"
 	"packetboat/gateway"
@@ -16,11 +17,15 @@ const checkHelp = `Everything that is wrong is reported, one line each: FILE:LIN
 wrong. The certificates and keys of listeners and bridges are read: run it as the
 service's user. Ports, devices and clouds are not touched. Exit code 2 if anything
 is wrong.
+
+-print gives the whole configuration instead, as one file: conf.d, environment
+variables, names and defaults put in, passwords as stars. It may be shown to others.
 `
 
 func checkCommand(_ context.Context, e *env, args []string) int {
 	f := e.flags()
 	path := configFlag(f)
+	whole := f.Bool("print", false, "print the configuration with all its defaults, without secrets")
 	if code, ok := e.parse(f, args); !ok {
 		return code
 	}
@@ -28,13 +33,28 @@ func checkCommand(_ context.Context, e *env, args []string) int {
 	if !ok {
 		return exitUsage
 	}
+	if *whole {
+		_, _ = e.out.Write(effective(cfg).AppendTOML(nil))
+	}
 	if errs := gateway.CheckFiles(cfg); len(errs) > 0 {
 		fmt.Fprintln(e.err, errs)
 		return exitUsage
 	}
-	fmt.Fprintf(e.out, "%s: ok\n", *path)
-	summary(e.out, cfg)
+	if !*whole {
+		fmt.Fprintf(e.out, "%s: ok\n", *path)
+		summary(e.out, cfg)
+	}
 	return exitFine
+}
+
+// effective is the configuration with what profiles of clouds put in.
+func effective(c *config.Config) *config.Config {
+	all := *c
+	all.Bridges = nil
+	for _, b := range c.Bridges {
+		all.Bridges = append(all.Bridges, bridge.Effective(b))
+	}
+	return &all
 }
 
 // summary says what a gateway with this configuration does.
@@ -72,7 +92,7 @@ func summary(w io.Writer, c *config.Config) {
 		if b.Username != "" {
 			user = ", user " + b.Username
 		}
-		fmt.Fprintf(w, "  bridge %s: %s, client id %s%s%s\n", b.Name, strings.Join(b.Servers, ", "), b.ClientID, user, notEnabled(b.Enabled))
+		fmt.Fprintf(w, "  bridge %s: %s, client id %s%s%s\n", b.Name, servers(b), b.ClientID, user, notEnabled(b.Enabled))
 		for _, u := range b.Up {
 			fmt.Fprintf(w, "    up   %s -> %s\n", u.Filter, known(u.Topic))
 		}
@@ -80,6 +100,15 @@ func summary(w io.Writer, c *config.Config) {
 			fmt.Fprintf(w, "    down %s -> %s\n", d.Filter, known(d.Topic))
 		}
 	}
+}
+
+// servers lists those of a bridge, without what may be secret in their URLs.
+func servers(b *config.Bridge) string {
+	var list []string
+	for _, s := range b.Servers {
+		list = append(list, config.HideSecrets(s))
+	}
+	return strings.Join(list, ", ")
 }
 
 // layers names what is below MQTT.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"packetboat/broker/users"
 )
 
 // TestCheckPlacesTheMistakesOfBridges: FILE stands for the file.
@@ -239,3 +241,100 @@ tls = { cert = "gw.crt", key = "ended.key" }
 }
 
 var toldTime = regexp.MustCompile(`here it is [^;]*;`)
+
+func TestCheckPrintsTheWholeConfigurationWithoutSecrets(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := users.Edit(filepath.Join(dir, "users"), nil, func(l *users.List) error { return l.Set("pump", []byte("SECRET-user")) }); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := os.ReadFile(filepath.Join(dir, "users"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("cloud.password", "SECRET-password\n")
+	put("device.key", "U0VDUkVULWtleQ==") // SECRET-key
+	t.Setenv("PACKETBOAT_TEST_SECRET", "SECRET-environment")
+	put("c.toml", `[gateway]
+id = "gw"
+[auth]
+users = "users"
+[[bridge]]
+name = "a"
+servers = ["wss://h/mqtt?sig=SECRET-query"]
+username = "me"
+password_file = "cloud.password"
+proxy = "http://me:SECRET-proxy@proxy:3128"
+up = [{ filter = "#" }]
+[[bridge]]
+name = "b"
+servers = ["mqtts://h"]
+client_id = "gw-b"
+password = "${PACKETBOAT_TEST_SECRET}"
+proxy = "http://SECRET-token@proxy"
+up = [{ filter = "#" }]
+`)
+	put("conf.d/azure.toml", `[[bridge]]
+name = "c"
+servers = ["mqtts://hub"]
+client_id = "gw-c"
+profile = "azure-iot-hub"
+token_key_file = "../device.key"
+up = [{ filter = "#", topic = "devices/gw-c/messages/events/" }]
+`)
+	file := filepath.Join(dir, "c.toml")
+	code, out, errOut := call(t, "check", "-config", file, "-print")
+	if code != 0 || errOut != "" {
+		t.Fatalf("exit code %d\n%s", code, errOut)
+	}
+	_, plain, _ := call(t, "check", "-config", file)
+	_, verifier, _ := strings.Cut(strings.TrimSpace(string(hash)), ":")
+	for _, secret := range []string{"SECRET", "U0VDUkVU", verifier} {
+		if strings.Contains(out, secret) || strings.Contains(plain, secret) {
+			t.Errorf("%s is in\n%s\n%s", secret, out, plain)
+		}
+	}
+	for _, want := range []string{
+		"[queue]\nmax_size = \"1GiB\"\n", // a default
+		`servers = ["wss://h/mqtt?***"]`, `proxy = "http://me:***@proxy:3128"`, `proxy = "http://***@proxy"`,
+		`password_file = "` + dir + `/cloud.password"`, `password = "***"`, `token_key_file = "` + dir + `/device.key"`,
+		`version = "3.1.1"`, `gaps = "devices/gw-c/messages/events/packetboat=gaps"`, // the profile's
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+}
+
+func TestCheckPrintsAConfigurationThatIsAlreadyWhole(t *testing.T) {
+	dir := t.TempDir()
+	whole := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errOut := call(t, "check", "-config", file, "-print")
+		if code != 0 {
+			t.Fatalf("exit code %d\n%s\nof\n%s", code, errOut, text)
+		}
+		return out
+	}
+	for _, doc := range []string{"docs/bridge.md", "docs/clouds.md", "docs/modbus.md"} {
+		for _, block := range tomlBlocks(t, doc) {
+			if strings.Contains(block, "_file") || strings.Contains(block, "tls") {
+				continue // their files are not here
+			}
+			if once := whole("doc.toml", block); whole("once.toml", once) != once {
+				t.Errorf("%s: printed, it is another configuration:\n%s", doc, once)
+			}
+		}
+	}
+}

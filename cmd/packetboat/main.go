@@ -45,7 +45,7 @@ type env struct {
 func commands() []command {
 	return []command{
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
-		{name: "check", args: "[-config FILE]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
+		{name: "check", args: "[-config FILE] [-print]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
