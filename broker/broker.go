@@ -170,6 +170,8 @@ type Broker struct {
 	denials  quiet // ... about what the rules do not allow
 	flushers flushers
 	held     held
+	outputs  budget        // of what waits to be sent
+	connects budget        // of CONNECTs that are not complete
 	routers  sync.Pool     // *router
 	wake     chan struct{} // one slot: due has changed
 	inherit  chan struct{} // one slot: there is something in heritage
@@ -197,6 +199,8 @@ func New(opt Options) (*Broker, error) {
 		orphans:  make(map[string]*session),
 		wake:     make(chan struct{}, 1),
 		started:  time.Now(),
+		outputs:  budget{most: allOutput},
+		connects: budget{most: allConnects},
 	}
 	b.routers.New = func() any { return newRouter(b) }
 	b.durable = b.isDurable

@@ -29,13 +29,15 @@ var outBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<1
 //
 // It is bounded: above Options.MaxOutput bytes (waiting, being written and in
 // pend) a QoS 0 message for a persistent session is dropped and counted, and a
-// connection without one is cut with 0x97; above twice that any is.
+// connection without one is cut with 0x97; above twice that any is. The budget of
+// all connections may be used up before.
 type output struct {
 	mu       sync.Mutex
 	buf      *buffer       // not taken yet; nil when empty
 	taken    int           // bytes that a writer has in hand
 	writing  bool          // a writer is at it, or a writer goroutine while the socket is blocked
 	marked   bool          // somebody will call flush
+	beyond   int           // bytes taken from the budget of all
 	starved  bool          // the durable window waits for room
 	said     bool          // CONNACK with success was appended
 	closed   bool          // nothing is appended any more
@@ -90,7 +92,8 @@ func (c *conn) flush() {
 	if o.writing || o.ended {
 		// Answers have no bound of their own: a client that goes on sending and
 		// reads nothing ends here.
-		flooded := o.writing && o.sizeLocked() > 2*c.b.opt.MaxOutput
+		size := o.sizeLocked()
+		flooded := o.writing && !o.closed && (size > 2*c.b.opt.MaxOutput || !c.mayWaitLocked(size))
 		o.mu.Unlock()
 		if flooded && c.shutdownFor(packet.QuotaExceeded, "too much waits to be read") {
 			c.b.stats.cut.Add(1)
@@ -142,6 +145,7 @@ func (c *conn) takeLocked() *buffer {
 func (c *conn) wroteLocked(b *buffer, err error) {
 	o := &c.out
 	o.taken = 0
+	c.waitsLessLocked()
 	if err != nil {
 		o.broken = true
 		c.closeLocked()
@@ -220,6 +224,10 @@ func (c *conn) end() {
 	if finished != nil {
 		<-finished
 	}
+	o.mu.Lock()
+	c.b.outputs.give(o.beyond)
+	o.beyond = 0
+	o.mu.Unlock()
 }
 
 var past = time.Unix(1, 0)

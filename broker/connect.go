@@ -97,6 +97,8 @@ func (c *conn) handshake(deadline time.Time) error {
 // readConnect reads until CONNECT is complete. The packet it returns with an
 // error tells the version.
 func (c *conn) readConnect() (*packet.Connect, error) {
+	held := 0
+	defer func() { c.b.connects.give(held) }()
 	for {
 		if err := c.wait(); err != nil {
 			return nil, err
@@ -110,6 +112,9 @@ func (c *conn) readConnect() (*packet.Connect, error) {
 			return nil, err
 		}
 		if n == 0 {
+			if held, err = c.incomplete(held); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		p := new(packet.Connect)

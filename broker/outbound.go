@@ -40,7 +40,8 @@ func (c *conn) deliver(d *delivery) (flush bool) {
 	if d.burst {
 		limit += 2 * int(c.b.opt.MaxRetainedSize)
 	}
-	if o.sizeLocked()+len(frame) > limit {
+	size := o.sizeLocked() + len(frame)
+	if size > limit || size > len(frame) && !c.mayWaitLocked(size) {
 		o.mu.Unlock()
 		c.overflow()
 		return false
@@ -102,14 +103,16 @@ func (c *conn) overflow() {
 	}
 	o := &c.out
 	o.mu.Lock()
+	waited := o.sizeLocked()
 	if o.buf != nil && !o.closed {
 		o.buf.b = o.buf.b[:0] // too slow to hear it all
 		o.trimLocked()
+		c.waitsLessLocked()
 	}
 	o.mu.Unlock()
 	if c.shutdownFor(packet.QuotaExceeded, "too slow for its subscriptions") {
 		c.b.stats.cut.Add(1)
-		c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", c.b.opt.MaxOutput)
+		c.log.Warn("slow subscriber disconnected", "client", c.session.id, "remote", c.remote, "waiting_bytes", waited)
 	}
 }
 
