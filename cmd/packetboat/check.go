@@ -14,8 +14,8 @@ import (
 
 const checkHelp = `Everything that is wrong is reported, one line each: FILE:LINE:COL: key: what is
 wrong. The users, and the certificates and keys of listeners and bridges are read:
-run it as the service's user. Ports, devices and clouds are not touched. Exit code 2 if anything
-is wrong.
+run it as the service's user. Ports, devices and clouds are not touched. Exit code 2
+if anything is wrong.
 `
 
 func checkCommand(_ context.Context, e *env, args []string) int {
