@@ -2,6 +2,8 @@ package broker
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"packetboat/broker/packet"
 )
@@ -66,4 +68,24 @@ func TestTheReasonsOfRefusedLogins(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestALoginThatWaitsForLongIsLetInAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rigPipes(t, Options{ConnectTimeout: time.Second, Authenticate: func(c *Credentials) (string, byte) {
+			time.Sleep(time.Minute)
+			return c.User, packet.Success
+		}})
+		release := r.holdSyncs()
+		c := r.dial()
+		c.send(packet.AppendConnect(nil, &packet.Connect{Version: packet.V5, ClientID: "a", SessionExpiry: 3600, HasUser: true, User: "bob"}))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		release()
+		if _, body := c.wantLate(packet.CONNACK, time.Minute); body[1] != packet.Success {
+			t.Errorf("CONNACK %x", body)
+		}
+		c.ping()
+		r.stop()
+	})
 }

@@ -69,7 +69,7 @@ type Options struct {
 	MaxTopicLevels     int           // 32
 	TopicAliasMax      int           // accepted of a client, and given to one that takes them, 64; negative: none
 	MaxKeepAlive       time.Duration // server keep alive; 0: the client's
-	ConnectTimeout     time.Duration // from accept to CONNACK, 10 s
+	ConnectTimeout     time.Duration // from accept to a complete CONNECT, 10 s; and from who the client is to CONNACK
 	NoRetain           bool          // refuse retained messages
 	MaxRetained        int           // messages, 10,000
 	MaxRetainedSize    int64         // bytes, 16 MiB

@@ -47,6 +47,8 @@ func (c *conn) accept(listener net.Addr) error {
 		c.refuse(p, err)
 		return err
 	}
+	// A login may have waited for its turn for longer than that.
+	deadline = time.Now().Add(c.b.opt.ConnectTimeout)
 	receipt, err := c.claim(p, ack)
 	if err != nil {
 		c.refuse(p, err)

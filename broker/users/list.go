@@ -147,6 +147,9 @@ func (l *List) Has(name string) bool {
 	return false
 }
 
+// maxPassword bounds what logins that wait take of memory: anybody may show 64 KiB.
+const maxPassword = 1024
+
 // Set gives the user that password: in the place of the line that the user has,
 // else at the end.
 func (l *List) Set(name string, password []byte) error {
@@ -156,8 +159,8 @@ func (l *List) Set(name string, password []byte) error {
 	if len(password) == 0 {
 		return errors.New("the password is empty")
 	}
-	if len(password) > 1<<16-1 {
-		return errors.New("a password has at most 65535 bytes, in MQTT")
+	if len(password) > maxPassword {
+		return fmt.Errorf("the password has more than %d bytes", maxPassword)
 	}
 	h := newHash(password)
 	now := line{text: name + ":" + h.String(), name: name, hash: h}

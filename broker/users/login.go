@@ -67,7 +67,7 @@ func (u *Users) login(name string, password []byte, from netip.Addr, gone <-chan
 	refused, unlessKnown := u.guard.refused(from, time.Now())
 	u.mu.Lock()
 	one := u.byName[name]
-	known := one != nil
+	known := one != nil && len(password) <= maxPassword
 	if known && one.proven && unlessKnown {
 		if hmac.Equal(one.proof[:], proof[:]) {
 			u.mu.Unlock()
@@ -81,7 +81,7 @@ func (u *Users) login(name string, password []byte, from netip.Addr, gone <-chan
 		u.mu.Unlock()
 		return Refused
 	}
-	if !known {
+	if one == nil {
 		one = u.decoyLocked(name)
 	}
 	j := u.joinLocked(call{proof, one}, known, name, password, from)
@@ -128,7 +128,7 @@ func (u *Users) joinLocked(c call, known bool, name string, password []byte, fro
 		return j
 	}
 	j = &job{
-		call: c, known: known, password: slices.Clone(password),
+		call: c, known: known, password: slices.Clone(password[:min(len(password), maxPassword)]),
 		name: strings.Clone(name[:min(len(name), maxLogged)]), from: []netip.Addr{from}, done: make(chan struct{}),
 	}
 	select {

@@ -84,8 +84,9 @@ func TestLogins(t *testing.T) {
 	s.want("eve", "eve1", Right, 1)
 	s.want("carl", "bob1", Wrong, 1) // as much as for a user
 	s.want("", "bob1", Wrong, 1)
+	s.want("bob", "bob1"+strings.Repeat("1", maxPassword), Wrong, 1)
 	s.want("bob", "bob1", Right, 0)
-	if got := s.Stats(); got.Right != 4 || got.Failed != 6 || got.Users != 3 {
+	if got := s.Stats(); got.Right != 4 || got.Failed != 7 || got.Users != 3 {
 		t.Errorf("%+v", got)
 	}
 }

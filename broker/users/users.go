@@ -33,7 +33,7 @@ type Options struct {
 	Changed func()
 
 	Workers   int // hashes computed at a time: half of the processors, at most 2
-	Queue     int // logins that may wait for them, 256; more are told to come later
+	Queue     int // logins that may wait for them, 1,024, some 10 s of a Pi 4; more are told to come later
 	Addresses int // with failed logins that are remembered, 10,000
 }
 
@@ -89,7 +89,7 @@ func New(opt Options) *Users {
 		}
 	}
 	def(&opt.Workers, min(2, max(1, runtime.GOMAXPROCS(0)/2)))
-	def(&opt.Queue, 256)
+	def(&opt.Queue, 1024)
 	def(&opt.Addresses, 10_000)
 	if opt.Log == nil {
 		opt.Log = slog.Default()

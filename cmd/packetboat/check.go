@@ -14,9 +14,9 @@ import (
 )
 
 const checkHelp = `Everything that is wrong is reported, one line each: FILE:LINE:COL: key: what is
-wrong. The certificates and keys of listeners and bridges are read: run it as the
-service's user. Ports, devices and clouds are not touched. Exit code 2 if anything
-is wrong.
+wrong. The users, and the certificates and keys of listeners and bridges are read:
+run it as the service's user. Ports, devices and clouds are not touched. Exit code 2
+if anything is wrong.
 
 -print gives the whole configuration instead, as one file: conf.d, environment
 variables, names and defaults put in, passwords as stars. It may be shown to others.
