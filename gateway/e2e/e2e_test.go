@@ -279,6 +279,7 @@ id = "e2e"
 data_dir = %q
 [admin]
 socket = %q
+address = ""
 [queue]
 %s
 [[listener]]
