@@ -20,6 +20,7 @@ func Check(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.sizes()
 	c.users()
+	c.admin()
 	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
@@ -40,11 +41,12 @@ func Check(cfg *config.Config) config.Errors {
 }
 
 // CheckFiles reads the users, and the certificates and keys that listeners,
-// adapters and bridges need, as whoever runs this. A gateway starts without them, and listens and
+// [admin], adapters and bridges need, as whoever runs this. A gateway starts without them, and listens and
 // connects when they are there.
 func CheckFiles(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.usersFile()
+	c.adminFiles()
 	for i := range cfg.Listeners {
 		if cfg.Listeners[i].TLS == nil {
 			continue
