@@ -101,7 +101,7 @@ func (w *web) layered(ln net.Listener) net.Listener {
 
 // listen opens the address.
 func (w *web) listen(ctx context.Context) error {
-	if w.cfg.TLS.Cert != "" {
+	if w.cfg.TLS.Cert != "" && w.certs == nil { // once: they follow their files
 		var err error
 		if w.certs, err = newCerts(adminTLS(&w.cfg.TLS), w.g.log); err != nil {
 			return err

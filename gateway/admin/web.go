@@ -110,6 +110,7 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
+	_ = srv.Close() // the connections that there are
 	return err
 }
 
