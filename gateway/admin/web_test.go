@@ -27,14 +27,14 @@ import (
 // web is a server for operators and what it stands on.
 type webRig struct {
 	*Web
-	t    *testing.T
+	t    testing.TB
 	file string // of users
 	now  time.Time
 }
 
 // newWeb makes a server at address for the users named, whose passwords are their
 // names. carl is a user who may not log in there.
-func newWeb(t *testing.T, address string, names ...string) *webRig {
+func newWeb(t testing.TB, address string, names ...string) *webRig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	s, err := store.Open(t.TempDir(), store.Options{})
