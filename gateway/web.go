@@ -16,8 +16,12 @@ import (
 	"packetboat/gateway/admin"
 )
 
-// maxWeb bounds the connections to the HTTP server. A browser has six at most.
-const maxWeb = 100
+// Bounds of the connections to the HTTP server, in all and from one address. A
+// browser has six at most.
+const (
+	maxWeb     = 100
+	maxWebEach = 25
+)
 
 // web is the HTTP server for operators, open or to be opened: as a listener, it
 // never keeps the rest from running.
@@ -86,10 +90,10 @@ func (w *web) serve(ctx context.Context) error {
 	}
 }
 
-// layered puts the limit and TLS on ln. Connections that one program or address
-// has opened and forgotten end by the server's timeouts.
+// layered puts limits and TLS on ln. Connections that somebody has opened and
+// forgotten end by the server's timeouts.
 func (w *web) layered(ln net.Listener) net.Listener {
-	ln = &limitedListener{Listener: ln, most: maxWeb, open: &w.open, log: w.g.log}
+	ln = newSharedListener(&limitedListener{Listener: ln, most: maxWeb, open: &w.open, log: w.g.log}, maxWebEach)
 	if w.certs == nil {
 		return ln
 	}
