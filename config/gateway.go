@@ -54,12 +54,14 @@ type Admin struct {
 	// Socket is the unix socket of the command line tools; "" is none.
 	Socket string `toml:"socket" default:"/run/packetboat/admin.sock"`
 	// Address of dashboard, API, metrics and health; "" is none.
-	Address string   `toml:"address" default:"127.0.0.1:8580"`
-	Users   []string `toml:"users"`
-	TLS     AdminTLS `toml:"tls"`
+	Address string `toml:"address" default:"127.0.0.1:8580"`
+	// Users are the names from auth.users that may log in. None: nobody needs to,
+	// which Load accepts for an address on loopback only.
+	Users []string `toml:"users"`
+	TLS   AdminTLS `toml:"tls"`
 }
 
-// AdminTLS is [admin.tls].
+// AdminTLS is [admin.tls]; both are set, or none.
 type AdminTLS struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`

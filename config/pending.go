@@ -22,10 +22,6 @@ var pendingTable = [...]pendingRow{
 
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
-
-	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
-	{"admin.users", absent()},
-	{"admin.tls", absent()},
 }
 
 // A rule says which values of a pending key are accepted.
@@ -36,9 +32,6 @@ type rule struct {
 
 // off accepts the default and what else turns the key off.
 func off(accept ...string) rule { return rule{accept: accept} }
-
-// absent accepts an empty table or array, or one whose keys all have their defaults.
-func absent() rule { return rule{} }
 
 // only accepts these values of a key that works.
 func only(accept ...string) rule { return rule{accept: accept, values: true} }
@@ -58,16 +51,6 @@ const unsupported = " is not supported in this version"
 
 // refuse gives the message about the decoded value of n, "" when it is accepted.
 func (r rule) refuse(n *node, f field) string {
-	if len(r.accept) == 0 {
-		plain := reflect.New(f.v.Type()).Elem()
-		if isSection(plain.Type()) {
-			preset(plain)
-		}
-		if reflect.DeepEqual(f.v.Interface(), plain.Interface()) {
-			return ""
-		}
-		return strings.TrimPrefix(unsupported, " ") + ": remove it"
-	}
 	for _, text := range r.accept {
 		if reflect.DeepEqual(f.v.Interface(), decodeText(text, f).Interface()) {
 			return ""

@@ -46,6 +46,7 @@ func (k *checker) check(opt Options) {
 		k.modbus(i, &k.c.Modbus[i])
 	}
 	k.bridges()
+	k.admin()
 	k.whenFull()
 }
 

@@ -22,6 +22,7 @@ func Check(cfg *config.Config) config.Errors {
 	c.sizes()
 	c.users()
 	c.secrets()
+	c.admin()
 	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
@@ -42,11 +43,12 @@ func Check(cfg *config.Config) config.Errors {
 }
 
 // CheckFiles reads the users, and the certificates and keys that listeners,
-// adapters and bridges need, as whoever runs this. A gateway starts without them, and listens and
+// [admin], adapters and bridges need, as whoever runs this. A gateway starts without them, and listens and
 // connects when they are there.
 func CheckFiles(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.usersFile()
+	c.adminFiles()
 	for i := range cfg.Listeners {
 		if cfg.Listeners[i].TLS == nil {
 			continue

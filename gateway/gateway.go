@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"packetboat/adapters"
@@ -51,6 +52,7 @@ type Gateway struct {
 	connects *connectPace
 	logins   logins
 	doors    []*door // listeners that were or will be opened
+	web      atomic.Pointer[web]
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns
@@ -125,9 +127,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	for _, a := range g.adapters {
 		edge.run("adapter "+a.Name(), a.Run)
 	}
-	g.openAdmin(edge)
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
+	g.openAdmin(edge) // when there is something to tell
 	bridges := len(g.bridges.all())
 	if open+len(g.adapters)+bridges == 0 {
 		return errors.New("nothing can run: no listener could be opened, and no adapter or bridge is configured")

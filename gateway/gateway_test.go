@@ -96,7 +96,7 @@ func (r *running) wait() error {
 
 func sections(t *testing.T, text string) string {
 	t.Helper()
-	return fmt.Sprintf("data_dir = %q\n[admin]\nsocket = \"\"\n[queue]\nmin_free = \"1MiB\"\n%s", filepath.Join(t.TempDir(), "data"), text)
+	return fmt.Sprintf("data_dir = %q\n[admin]\nsocket = \"\"\naddress = \"\"\n[queue]\nmin_free = \"1MiB\"\n%s", filepath.Join(t.TempDir(), "data"), text)
 }
 
 func TestAGatewayIsReadyAndStopsInOrder(t *testing.T) {

@@ -10,9 +10,18 @@ import (
 	"packetboat/gateway/admin"
 )
 
-// openAdmin opens the operators' socket and serves it in s. Without it the gateway
-// runs all the same: nothing but its own tools needs it.
+// openAdmin opens the operators' ways in and serves them in s. Without them the
+// gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
+	api := &admin.Server{
+		Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log,
+	}
+	g.openSocket(s, api)
+	g.openWeb(s, api)
+}
+
+// openSocket opens the socket of the command line's tools.
+func (g *Gateway) openSocket(s *stage, api *admin.Server) {
 	path := g.cfg.Admin.Socket
 	if path == "" {
 		return
@@ -23,8 +32,7 @@ func (g *Gateway) openAdmin(s *stage) {
 			"socket", path, "error", err, "config", g.cfg.At("admin.socket").String())
 		return
 	}
-	srv := &admin.Server{Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log}
-	s.run("admin socket", func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+	s.run("admin socket", func(ctx context.Context) error { return api.Serve(ctx, ln) })
 }
 
 // uses reports whether a bridge or adapter that runs is called owner.

@@ -108,6 +108,9 @@ func (g *Gateway) snapshot() snapshot {
 			s.closed = append(s.closed, d.cfg.Address)
 		}
 	}
+	if w := g.web.Load(); w != nil && !w.isOpen.Load() {
+		s.closed = append(s.closed, w.cfg.Address+" (admin.address)")
+	}
 	for _, a := range g.adapters {
 		st := a.Stats()
 		if st.Ready {

@@ -177,6 +177,19 @@ func (u *Users) Has(name string) bool {
 	return u.byName[name] != nil
 }
 
+// Version tells the lines of a user apart: it is another one after the password
+// was changed. ok is false when there is no such user.
+func (u *Users) Version(name string) (version uint64, ok bool) {
+	u.follow()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	one := u.byName[name]
+	if one == nil {
+		return 0, false
+	}
+	return maphash.String(u.seed, one.text), true
+}
+
 // None reports whether there are no users at all, so that a name says nothing.
 func (u *Users) None() bool {
 	u.follow()

@@ -34,6 +34,7 @@ id = "gw"
 data_dir = %q
 [admin]
 socket = %q
+address = ""
 [queue]
 min_free = "1MiB"
 [[listener]]

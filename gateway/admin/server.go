@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -65,26 +66,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if srv.Shutdown(within) != nil {
-			_ = srv.Close()
-		}
-	})
-	err := srv.Serve(ln)
-	if !stop() {
-		<-done
+	if err := serve(ctx, srv, ln, s.Log); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("admin socket: %w", err)
+	return nil
 }
 
 func (s *Server) handler() http.Handler {
@@ -124,7 +110,15 @@ type progress struct {
 	Total int64 `json:"total"`
 }
 
+// unhurried takes the bound on the time of a request off one whose answer takes
+// long: when it passes, net/http ends the context.
+func unhurried(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // within that time; what is wrong shows in the context
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
+	unhurried(w, r)
 	last, err := strconv.ParseUint(r.URL.Query().Get("last"), 10, 64)
 	if err != nil && r.URL.Query().Get("last") != "" {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("last: %w", err))
@@ -149,6 +143,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 const progressEvery = 200 * time.Millisecond
 
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	unhurried(w, r)
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
 	var told time.Time
 	v, err := s.Verify(r.Context(), func(done, total int64) {
@@ -232,6 +227,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge):
 		status = http.StatusNotFound
+	case errors.Is(err, ErrKind):
+		status = http.StatusBadRequest
 	case errors.Is(err, ErrInUse), errors.Is(err, store.ErrExists):
 		status = http.StatusConflict
 	}

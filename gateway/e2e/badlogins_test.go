@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,19 +147,6 @@ func TestBadLoginsDoNotKeepGoodClientsOut(t *testing.T) {
 	if n := g.lines("are refused for a minute"); n != addresses {
 		t.Errorf("%d lines in the log about %d addresses", n, addresses)
 	}
-}
-
-// cpu is what the gateway has used of the processors.
-func (g *gateway) cpu() time.Duration {
-	g.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid))
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	f := strings.Fields(string(b))
-	user, _ := strconv.Atoi(f[13])
-	system, _ := strconv.Atoi(f[14])
-	return time.Duration(user+system) * (time.Second / 100)
 }
 
 // TestTheFiguresOfBadLogins measures what 10,000 bad logins in 10 s do to 50

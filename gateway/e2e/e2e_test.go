@@ -309,6 +309,7 @@ id = "e2e"
 data_dir = %q
 [admin]
 socket = %q
+address = ""
 [queue]
 %s
 [[listener]]

@@ -67,6 +67,7 @@ id = "interop"
 data_dir = "%[1]s/data"
 [admin]
 socket = ""
+address = ""
 [queue]
 min_free = "1MiB"
 [[listener]]

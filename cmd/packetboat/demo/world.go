@@ -143,7 +143,8 @@ id       = "demo"
 data_dir = %q
 
 [admin]
-socket = %q
+socket  = %q
+address = ""
 
 [queue]
 max_size = "256MiB"

@@ -1,0 +1,160 @@
+package admin
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"packetboat/adapters"
+	"packetboat/bridge"
+	"packetboat/broker"
+	"packetboat/broker/store"
+	"packetboat/broker/users"
+)
+
+// Sources are what /metrics counts: the parts of a gateway, which know nothing of
+// metrics.
+type Sources struct {
+	ID, Version string
+	Broker      *broker.Broker
+	Store       *store.Store
+	Users       *users.Users
+	Bridges     func() []*bridge.Bridge
+	Adapters    []adapters.Adapter
+}
+
+// metrics is the handler of /metrics. Each answer reads the parts anew; nothing
+// is counted twice, and nothing is kept.
+type metrics struct {
+	registry *prometheus.Registry
+	log      *slog.Logger
+	turn     chan struct{} // one answer at a time: they cost the same work again
+}
+
+func newMetrics(from Sources, log *slog.Logger) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(), log: log, turn: make(chan struct{}, 1)}
+	m.registry.MustRegister(collector{from}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// ServeHTTP answers in the text format of Prometheus.
+func (m *metrics) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-r.Context().Done():
+		return
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		m.log.Error("not all metrics can be told", "error", err)
+	}
+	if len(families) == 0 {
+		refuse(rw, http.StatusInternalServerError, errors.New("no metrics could be gathered; the log says why"))
+		return
+	}
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	rw.Header().Set("Content-Type", string(format))
+	out := expfmt.NewEncoder(rw, format)
+	for _, f := range families {
+		if out.Encode(f) != nil {
+			return // who asked is gone
+		}
+	}
+}
+
+// A row is a metric of one kind of part.
+type row[T any] struct {
+	name  string // "_total" at its end: a counter; else a gauge
+	help  string
+	value func(of *T) float64
+}
+
+// collect gives the rows' metrics of one part, with values for its labels.
+func collect[T any](out chan<- prometheus.Metric, rows []row[T], of *T, labels []string, values ...string) {
+	for i := range rows {
+		r := &rows[i]
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(r.name, "_total") {
+			kind = prometheus.CounterValue
+		}
+		desc := prometheus.NewDesc(r.name, r.help, labels, nil)
+		out <- prometheus.MustNewConstMetric(desc, kind, r.value(of), values...)
+	}
+}
+
+// collector gives what the parts count to Prometheus.
+type collector struct{ from Sources }
+
+// Describe says nothing: bridges and queues come and go.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the parts.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	collect(out, gatewayRows, &c.from, []string{"id", "version"}, strings.ToValidUTF8(c.from.ID, "?"), c.from.Version)
+	b := c.from.Broker.Stats()
+	collect(out, brokerRows, &b, nil)
+	u := c.from.Users.Stats()
+	collect(out, loginRows, &u, nil)
+	s := storeState{Stats: c.from.Store.Stats(), failed: c.from.Store.Failed() != nil}
+	collect(out, storeRows, &s, nil)
+	c.queues(out)
+	for _, b := range c.from.Bridges() {
+		s := bridgeState{Stats: b.Stats(), state: b.State(), dead: b.DeadLetters()}
+		collect(out, bridgeRows, &s, []string{"bridge"}, b.Name())
+	}
+	for _, a := range c.from.Adapters {
+		s := a.Stats()
+		collect(out, adapterRows, &s, []string{"adapter"}, a.Name())
+	}
+}
+
+// allSessions stands for the queues of all clients' sessions: a label for each
+// client would be more than Prometheus should keep.
+const allSessions = "session/*"
+
+// queues gives the ledgers.
+func (c collector) queues(out chan<- prometheus.Metric) {
+	var sessions store.Lag
+	label := []string{"queue"}
+	give := func(name string, l *store.Lag) {
+		collect(out, queueRows, l, label, name)
+		for why, n := range l.Lost {
+			one := lossRow(n)
+			collect(out, one, l, []string{"queue", "reason"}, name, why.String())
+		}
+	}
+	for _, name := range c.from.Store.Consumers() {
+		q := c.from.Store.Lookup(name)
+		if q == nil {
+			continue // it has just gone
+		}
+		l := q.Lag()
+		if kind(name) == "session" {
+			add(&sessions, &l)
+			continue
+		}
+		give(strings.ToValidUTF8(name, "?"), &l)
+	}
+	give(allSessions, &sessions)
+}
+
+// add adds a ledger to that of several.
+func add(sum, l *store.Lag) {
+	sum.Messages += l.Messages
+	sum.Bytes += l.Bytes
+	sum.Oldest = max(sum.Oldest, l.Oldest)
+	sum.Accepted += l.Accepted
+	sum.Delivered += l.Delivered
+	for why, n := range l.Lost {
+		if sum.Lost == nil {
+			sum.Lost = make(map[store.Reason]uint64)
+		}
+		sum.Lost[why] += n
+	}
+}
