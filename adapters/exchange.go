@@ -66,6 +66,9 @@ func (c *conn) ask(ctx context.Context, request []byte, writing, waiting time.Du
 		return nil, err
 	}
 	written()
+	if h, ok := c.link.(hurrier); ok {
+		h.Hurry()
+	}
 	timer := time.NewTimer(waiting)
 	defer timer.Stop()
 	select {
@@ -75,3 +78,6 @@ func (c *conn) ask(ctx context.Context, request []byte, writing, waiting time.Du
 	}
 	return answer, nil
 }
+
+// hurrier is a link that gathers what it reads, and can be told not to.
+type hurrier interface{ Hurry() }

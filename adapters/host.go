@@ -3,7 +3,6 @@ package adapters
 import (
 	"errors"
 	"log/slog"
-	"strings"
 
 	"packetboat/adapters/decode"
 	"packetboat/broker"
@@ -83,7 +82,7 @@ func (h Host) Stream(cfg *config.Stream) (Options, error) {
 	if c := cfg.Command; c != nil {
 		o.Command = &CommandOptions{
 			Attach:  func(filter string) (Commands, func(), error) { return h.Attach(cfg.Name, filter) },
-			Topic:   literal(c.Topic),
+			Topic:   c.Topic,
 			Encode:  decode.Command{Template: c.Encode},
 			TTL:     c.TTL,
 			Timeout: c.Timeout,
@@ -116,13 +115,4 @@ func keyError(err error) error {
 		return &KeyError{e.Key, e.Err}
 	}
 	return err
-}
-
-// literal is the template that stands for s itself.
-func literal(s string) config.Template {
-	t, err := config.ParseTemplate(strings.NewReplacer("{", "{{", "}", "}}").Replace(s))
-	if err != nil {
-		panic("a text without placeholders: " + err.Error())
-	}
-	return t
 }

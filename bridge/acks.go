@@ -19,6 +19,17 @@ func (c *conn) acknowledged(typ byte, id uint16, code byte) {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	c.acknowledgedLocked(typ, id, code)
+	c.link.patient = c.hasEnoughLocked()
+}
+
+// hasEnoughLocked reports whether the server has enough to work on, so that the
+// pump need not send one message for each that is acknowledged: servers that
+// answer one by one would cost us a wake-up and two system calls for each. Not
+// much is held back: a server that gathers its answers until TCP acknowledges the
+// ones before (Nagle) waits for what we send.
+func (c *conn) hasEnoughLocked() bool {
+	most, n := c.limits.inFlight, c.inFlightLocked()
+	return n > most/2 && most-n < most/16 && c.answers.Len() == 0
 }
 
 func (c *conn) acknowledgedLocked(typ byte, id uint16, code byte) {
@@ -53,6 +64,7 @@ func (c *conn) acks(packets []byte) {
 		packets = packets[n:]
 		c.acknowledgedLocked(typ, a.ID, a.Code)
 	}
+	c.link.patient = c.hasEnoughLocked()
 }
 
 // pubackLocked is the end of a QoS 1 message.

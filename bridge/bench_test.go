@@ -108,21 +108,19 @@ func acknowledger(b *testing.B) string {
 	})
 	go func() {
 		defer close(done)
-		present := false
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
 			open.Store(&conn)
-			acknowledge(conn, present)
-			present = true
+			acknowledge(conn)
 		}
 	}()
 	return ln.Addr().String()
 }
 
-func acknowledge(conn net.Conn, present bool) {
+func acknowledge(conn net.Conn) {
 	defer conn.Close()
 	buf := make([]byte, 0, 256<<10)
 	var out []byte
@@ -141,7 +139,11 @@ func acknowledge(conn net.Conn, present bool) {
 			}
 			switch typ {
 			case packet.CONNECT:
-				out = packet.AppendConnack(out, packet.V5, &packet.Connack{SessionPresent: present})
+				var c packet.Connect
+				if packet.ParseConnect(body, &c) != nil {
+					return
+				}
+				out = packet.AppendConnack(out, packet.V5, &packet.Connack{SessionPresent: !c.CleanStart})
 			case packet.PUBLISH:
 				if packet.ParsePublish(flags, body, packet.V5, &p) != nil {
 					return

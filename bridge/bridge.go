@@ -117,7 +117,7 @@ func New(cfg config.Bridge, opt Options) (*Bridge, error) {
 	}
 	for i := range b.lanes {
 		c := b.attached.Lane(i)
-		b.lanes[i].index = i
+		b.lanes[i].index, b.lanes[i].again = i, maxInFlight // of a former life: unknown
 		b.lanes[i].consumer, b.lanes[i].window = c, qos.NewWindow(c, maxInFlight)
 		c.SetPolicy(b.rules.whenFull(i))
 		c.SetOrphan(false)

@@ -44,7 +44,9 @@ type conn struct {
 
 	// The pump's own.
 	up        router
-	probing   int // the lane whose messages go one by one, -1 for none
+	probing   int  // the lane whose messages go one by one, -1 for none
+	counted   bool // what goes again is
+	several   bool // lanes have had QoS 2
 	next      store.Delivery
 	publish   packet.Publish
 	stamper   stamper

@@ -19,6 +19,10 @@ type lane struct {
 	consumer *store.Consumer
 	window   *qos.Window
 
+	// again is how many messages are still to go again, at most, which the server
+	// may hold. It outlives connections.
+	again int
+
 	// refused counts how often the cloud has refused a message for now. It has
 	// entries for messages in flight only.
 	refused map[uint64]refusal
@@ -46,6 +50,7 @@ func (b *Bridge) laneOf(id uint16) *lane {
 // is not finished goes again, in order, with the same identifiers.
 func (b *Bridge) resumeLocked() {
 	for i := range b.lanes {
+		b.lanes[i].again += b.lanes[i].window.InFlight()
 		b.lanes[i].window.Resume()
 	}
 }
@@ -55,6 +60,7 @@ func (b *Bridge) resumeLocked() {
 func (b *Bridge) restartLocked() (after store.Receipt) {
 	for i := range b.lanes {
 		clear(b.lanes[i].refused)
+		b.lanes[i].again = 0
 		after = after.After(b.lanes[i].window.Restart())
 	}
 	return after

@@ -35,6 +35,10 @@ type link struct {
 	from, to int
 	through  int // bytes of the packet that is being read by the reader's caller
 
+	// patient: what was read last need not wake the pump at once. The reader's own.
+	patient bool
+	soon    atomic.Bool // it is woken within kickDelay
+
 	// acks takes acknowledgements, whole packets, as many as have come together; nil:
 	// they are read like all others. Set before the first Read.
 	acks func(packets []byte)
@@ -69,6 +73,19 @@ func (l *link) kick() {
 	select {
 	case l.kicks <- struct{}{}:
 	default:
+	}
+}
+
+// kickDelay is how long the pump may sleep on with work to do.
+const kickDelay = time.Millisecond
+
+// kickSoon wakes the pump within kickDelay.
+func (l *link) kickSoon() {
+	if l.soon.CompareAndSwap(false, true) {
+		time.AfterFunc(kickDelay, func() {
+			l.soon.Store(false)
+			l.kick()
+		})
 	}
 }
 
@@ -176,7 +193,12 @@ func (l *link) more() error {
 		l.to = copy(l.in, l.in[l.from:l.to])
 		l.from = 0
 	}
-	l.kick()
+	if l.patient {
+		l.kickSoon()
+	} else {
+		l.kick()
+	}
+	l.patient = false
 	n, err := l.raw.Read(l.in[l.to:])
 	if n == 0 && err != nil {
 		l.fail(err)

@@ -74,14 +74,15 @@ func newPace(rate int, p *profile) pace {
 }
 
 // mayGo reports whether a message of a lane may go now; if not, the pump is woken
-// when it may.
-func (p *pace) mayGo(lane int) bool {
+// when it may. What goes again, a window at most, is not held back as backlog:
+// others wait for its room.
+func (p *pace) mayGo(lane int, again bool) bool {
 	if !p.on {
 		return true
 	}
 	now := time.Now()
 	wait := p.profileWait(now)
-	if p.old[lane] {
+	if p.old[lane] && !again {
 		wait = max(wait, p.backlog.wait(now))
 	}
 	if wait > 0 {

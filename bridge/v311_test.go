@@ -33,6 +33,7 @@ func TestOverMQTT311(t *testing.T) {
 		TestRepeatedQoS2CommandsAreTakenOnce,
 		TestAFullQueueWithholdsAnswersAndKeepsTheOrder,
 		TestWhatNoDownRuleTakesIsAcknowledgedAndCounted,
+		TestMessagesOfAHigherLaneLeaveRoomForWhatGoesAgain,
 		TestWhatCameDownDoesNotGoUpAgain,
 		TestGapsAreToldOnceOverCutsAndPowerCuts,
 		TestASessionIsResumedOnlyWhereItWasLastLive,

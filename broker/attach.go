@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"packetboat/broker/acl"
 	"packetboat/broker/store"
 	"packetboat/broker/topic"
 )
@@ -64,6 +65,8 @@ type Attachment struct {
 	subs  []Subscription
 	lanes []*store.Consumer
 	live  Live
+
+	rights *acl.Rights // nil: all that subs say; Broker.mu guards it
 }
 
 // Attach subscribes a durable in-process subscriber, called as its consumer
@@ -129,6 +132,7 @@ func checkSubscriptions(name string, lanes int, subs []Subscription) error {
 func (a *Attachment) enterLocked() {
 	b := a.b
 	b.attached[a.name] = a
+	a.judgeLocked()
 	for i := range a.subs {
 		b.insertLocked(a.subs[i].Filter, a.key(i), &sub{filter: a.subs[i].Filter, att: a, rule: i})
 	}
@@ -237,6 +241,9 @@ func (a *Attachment) queueRetained(those func(rule int) bool) error {
 	for rule, messages := range found {
 		s := &a.subs[rule]
 		for _, m := range messages {
+			if !a.mayReceive(m.Topic) {
+				continue
+			}
 			qos := s.grant(m.QoS)
 			if qos == 0 && b.opt.QueueQoS0 == QueueForNone {
 				continue

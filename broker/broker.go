@@ -6,7 +6,7 @@
 // dies, conn_read.go cuts packets, inbound.go takes PUBLISH, route.go finds
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
-// subscribe.go, retained.go, will.go, willrecord.go, shared.go, handover.go, unrouted.go, attach.go,
+// subscribe.go, access.go, retained.go, will.go, willrecord.go, shared.go, handover.go, unrouted.go, attach.go,
 // answers.go, parked.go, pace.go, sys.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
@@ -23,8 +23,10 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"packetboat/broker/acl"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/broker/topic"
@@ -49,6 +51,10 @@ type Options struct {
 	// particular, whatever name the client has given itself. It runs on the
 	// connection's goroutine and may block, but not for long after Gone is closed.
 	Authenticate func(*Credentials) (user string, code byte)
+
+	// Rules say who may publish and subscribe to what; nil: everybody to everything.
+	// SetRules changes them.
+	Rules *acl.Rules
 
 	MaxPacketSize int // bytes, 1 MiB
 	MaxInflight   int // QoS 1 and 2 messages in flight, each way, each client: 1024
@@ -156,10 +162,12 @@ type Broker struct {
 	willSaved store.Receipt        // of the last change of a will's record
 	due       time.Time            // when housekeeping has to look next; zero = never
 
+	rules    atomic.Pointer[acl.Rules] // set with mu held
 	retained retained
 	sys      sys
 	unrouted unrouted
 	ends     quiet // log lines about connections that ended badly
+	denials  quiet // ... about what the rules do not allow
 	flushers flushers
 	held     held
 	routers  sync.Pool     // *router
@@ -195,6 +203,7 @@ func New(opt Options) (*Broker, error) {
 	b.unrouted.init(opt.Unrouted)
 	b.flushers.init()
 	b.held.init()
+	b.rules.Store(opt.Rules)
 	b.loadRetained()
 	if err := b.loadSessions(); err != nil {
 		return nil, fmt.Errorf("load sessions: %w", err)
@@ -241,7 +250,7 @@ func (b *Broker) Run(ctx context.Context) error {
 //
 // Nothing of m is kept: what outlives the call is copied, so the caller may
 // reuse m and its slices. store.ErrFull, store.ErrFailed and store.ErrTooLarge
-// are passed on, and then nobody got the message. A QoS 2 message with Origin and PacketID that
+// are passed on, and then nobody got the message; nor with ErrDenied. A QoS 2 message with Origin and PacketID that
 // the store still holds is not routed again; its first receipt is returned.
 func (b *Broker) Publish(m *Message) (store.Receipt, error) {
 	if err := b.checkTopic(m.Topic); err != nil {
@@ -249,6 +258,9 @@ func (b *Broker) Publish(m *Message) (store.Receipt, error) {
 	}
 	if reserved(m.Topic) {
 		return store.Receipt{}, fmt.Errorf("publish to %q: %w: the broker's own", m.Topic, ErrTopic)
+	}
+	if err := b.checkPublish(m); err != nil {
+		return store.Receipt{}, fmt.Errorf("publish to %q: %w", m.Topic, err)
 	}
 	if m.PacketID != 0 {
 		if r, held := b.store.Received(m.Origin, m.PacketID); held {

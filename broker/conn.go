@@ -41,10 +41,11 @@ type conn struct {
 	frame     []byte // scratch for answers that are no acknowledgements
 	router    *router
 	parked    parked
-	pace      *pace // nil: no limit
-	quota     quota // of the client
-	pumpDue   bool  // acknowledgements have made room in the durable window
-	goodbye   bool  // DISCONNECT came
+	publishes access // also what it may subscribe to
+	pace      *pace  // nil: no limit
+	quota     quota  // of the client
+	pumpDue   bool   // acknowledgements have made room in the durable window
+	goodbye   bool   // DISCONNECT came
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
@@ -55,6 +56,8 @@ type conn struct {
 	receiveMax    int    // of the client
 	noProblemInfo bool   // the client wants no reason strings but in CONNACK and DISCONNECT
 	onDurable     func()
+
+	receives access // what is queued for it; session.mu guards it
 
 	out    output
 	code   byte          // of the shutdown, constant once stop is closed

@@ -179,6 +179,9 @@ func (c *conn) checkConnect(p *packet.Connect, ack *packet.Connack, listener net
 			ack.AssignedClientID = p.ClientID // [MQTT-3.1.3-7]
 		}
 	}
+	if err := c.checkWill(p); err != nil {
+		return err
+	}
 	c.version = p.Version
 	c.will = p.Will
 	c.receiveMax = opt.MaxInflight
@@ -333,7 +336,8 @@ func (c *conn) occupyLocked(s *session, p *packet.Connect, ack *packet.Connack) 
 		// may not be durable yet either.
 		s.saved = b.store.Forget(s.origin, 0).After(b.ended)
 	}
-	s.requested, s.expiry, s.owner = requested, expiry, c
+	s.requested, s.expiry, s.owner, s.user = requested, expiry, c, c.user
+	b.reviewLocked(s) // another user may have come for the session
 	if expiry > 0 || s.consumer != nil {
 		if err := b.persistLocked(s); err != nil {
 			s.owner = nil
@@ -394,8 +398,8 @@ func (c *conn) attach(ack *packet.Connack) {
 	if s.consumer != nil {
 		s.mu.Lock()
 		s.win = qos.NewWindow(s.consumer, c.receiveMax)
-		if c.maxPacket > 0 { // 5.0 only
-			s.consumer.Inspect(c.tooLarge)
+		if c.maxPacket > 0 || c.b.rules.Load() != nil { // or SetRules does it
+			s.consumer.Inspect(c.inspect)
 		}
 		s.win.Resume() // [MQTT-4.4.0-1]
 		s.mu.Unlock()

@@ -13,11 +13,11 @@ import (
 // will that hold anything: it refuses to start, or serves that session and
 // others.
 func FuzzSavedState(f *testing.F) {
-	will := willRecord(&packet.Will{Topic: "a/will", QoS: 1, Retain: true, Delay: 10, Payload: []byte("x"), Props: packet.AppendUserProp(nil, "k", "v")}, willGrace)
+	will := (&lastWill{grace: willGrace, user: "bob", w: &packet.Will{Topic: "a/will", QoS: 1, Retain: true, Delay: 10, Payload: []byte("x"), Props: packet.AppendUserProp(nil, "k", "v")}}).record()
 	plain := (&sub{qos: 2}).record()
-	f.Add(sessionRecord(3600, store.Stamp{}), plain, "a/#", will)
-	f.Add(sessionRecord(never, store.Stamp{Boot: 1, Up: 5}), (&sub{qos: 1, noLocal: true, asPublished: true, handling: 2, id: 7}).record(), "$share/g/a/+", will[:20])
-	f.Add(sessionRecord(0, store.Stamp{Boot: 9, Up: 1 << 63}), plain[:5], "#/a", will[:14])
+	f.Add(sessionRecord(3600, store.Stamp{}, "bob"), plain, "a/#", will)
+	f.Add(sessionRecord(never, store.Stamp{Boot: 1, Up: 5}, ""), (&sub{qos: 1, noLocal: true, asPublished: true, handling: 2, id: 7}).record(), "$share/g/a/+", will[:20])
+	f.Add(sessionRecord(0, store.Stamp{Boot: 9, Up: 1 << 63}, ""), plain[:5], "#/a", will[:14])
 	f.Add([]byte{}, []byte{recordVersion, 0xff, 0, 0, 0, 0}, "", []byte{})
 	f.Fuzz(func(t *testing.T, session, subscription []byte, filter string, will []byte) {
 		synctest.Test(t, func(t *testing.T) {

@@ -138,7 +138,7 @@ func (b *Broker) doDue(now time.Time) {
 func (b *Broker) stampLocked(s *session) {
 	at := b.store.Now()
 	at.Up -= min(at.Up, uint64(time.Since(s.offlineSince)/time.Microsecond))
-	s.record, s.stamped = sessionRecord(s.expiry, at), true
+	s.record, s.stamped = sessionRecord(s.expiry, at, s.user), true
 	b.store.Set(sessionKey(s.id), s.record)
 }
 

@@ -232,13 +232,16 @@ func (c *conn) resolveAlias(p *packet.Publish) error {
 	return nil
 }
 
-// topicCode decides about a topic whose form is right already.
+// topicCode decides about a publish to a topic whose form is right already.
 func (c *conn) topicCode(name string) (code byte, why string) {
 	switch {
 	case name[0] == '$' && reserved(name):
 		return packet.NotAuthorized, "the topic is the broker's own"
 	case topic.Levels(name) > c.b.opt.MaxTopicLevels:
 		return packet.TopicNameInvalid, "too many topic levels"
+	case !c.mayPublish(name):
+		c.denied(name)
+		return packet.NotAuthorized, whyDenied
 	}
 	return packet.Success, ""
 }

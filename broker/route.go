@@ -175,7 +175,7 @@ func (r *router) collect(s *sub) {
 			r.put(m, s.group)
 		}
 	case s.att != nil:
-		if s.att.name == r.m.Origin { // loop guard
+		if s.att.name == r.m.Origin || !s.att.mayReceive(r.m.Topic) { // the former: loop guard
 			return
 		}
 		if at := r.seen(s.att.slot); at >= 0 {

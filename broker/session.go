@@ -30,6 +30,7 @@ type session struct {
 	id     string
 	origin string // "session/" + id: as publisher and as consumer
 	slot   int
+	user   string // of the last connection, "" = nobody in particular
 
 	owner     *conn         // claiming, attached or detaching; nil when offline
 	requested uint32        // session expiry in CONNECT
@@ -74,21 +75,21 @@ func subKey(id, filter string) string { return store.Key("sub", id, filter) }
 const recordVersion = 1
 
 // sessionRecord is version | expiry | stamp of when it went offline, which is
-// zero while it is connected or has been offline for less than stampAfter.
-func sessionRecord(expiry uint32, offline store.Stamp) []byte {
-	b := append(make([]byte, 0, 17), recordVersion)
+// zero while it is connected or has been offline for less than stampAfter | user.
+func sessionRecord(expiry uint32, offline store.Stamp, user string) []byte {
+	b := append(make([]byte, 0, 17+len(user)), recordVersion)
 	b = binary.BigEndian.AppendUint32(b, expiry)
 	b = binary.BigEndian.AppendUint32(b, offline.Boot)
-	return binary.BigEndian.AppendUint64(b, offline.Up)
+	return append(binary.BigEndian.AppendUint64(b, offline.Up), user...)
 }
 
-func parseSessionRecord(b []byte) (expiry uint32, offline store.Stamp, ok bool) {
-	if len(b) != 17 || b[0] != recordVersion {
-		return 0, offline, false
+func parseSessionRecord(b []byte) (expiry uint32, offline store.Stamp, user string, ok bool) {
+	if len(b) < 17 || b[0] != recordVersion {
+		return 0, offline, "", false
 	}
 	offline.Boot = binary.BigEndian.Uint32(b[5:])
 	offline.Up = binary.BigEndian.Uint64(b[9:])
-	return binary.BigEndian.Uint32(b[1:]), offline, true
+	return binary.BigEndian.Uint32(b[1:]), offline, string(b[17:]), true
 }
 
 // loadSessions makes the sessions that the store holds. Those whose age at the
@@ -108,12 +109,12 @@ func (b *Broker) loadSessions() error {
 	defer b.mu.Unlock()
 	now := time.Now()
 	for _, x := range sessions {
-		expiry, offline, ok := parseSessionRecord(x.value)
+		expiry, offline, user, ok := parseSessionRecord(x.value)
 		if len(x.parts) != 2 || !ok {
 			return fmt.Errorf("session record %q: unknown format", x.parts)
 		}
 		s := b.newSessionLocked(x.parts[1])
-		s.expiry, s.record, s.recovered = expiry, x.value, true
+		s.expiry, s.record, s.recovered, s.user = expiry, x.value, true, user
 		s.offlineSince = now
 		if !offline.IsZero() {
 			s.offlineSince, s.stamped = now.Add(-b.store.Age(offline)), true
@@ -140,6 +141,9 @@ func (b *Broker) loadSessions() error {
 		}
 		sb.filter = x.parts[2]
 		b.subscribeLocked(s, sb)
+	}
+	for _, s := range b.sessions {
+		b.reviewLocked(s) // the rules may be others than in the former life
 	}
 	return nil
 }
@@ -171,7 +175,7 @@ func (b *Broker) persistLocked(s *session) error {
 		s.consumer = c
 		b.lasting++
 	}
-	record := sessionRecord(s.expiry, store.Stamp{})
+	record := sessionRecord(s.expiry, store.Stamp{}, s.user)
 	if string(record) != string(s.record) {
 		s.record, s.stamped = record, false
 		s.saved = s.saved.After(b.store.Set(sessionKey(s.id), record))
@@ -241,7 +245,6 @@ func (c *conn) detach() {
 	}
 	if s.consumer != nil {
 		s.consumer.OnReady(nil)
-		s.consumer.Inspect(nil)
 	}
 	s.mu.Lock()
 	s.win = nil
@@ -263,6 +266,9 @@ func (c *conn) detach() {
 	}
 	b.mu.Lock()
 	s.owner = nil
+	if s.consumer != nil {
+		s.consumer.Inspect(nil)
+	}
 	if s.expiry == 0 {
 		b.endLocked(s)
 	} else {

@@ -21,6 +21,8 @@ type counters struct {
 	payloadSent     atomic.Uint64
 	refused         atomic.Uint64
 	unrouted        atomic.Uint64
+	denied          atomic.Uint64
+	withheld        atomic.Uint64
 	tooLarge        atomic.Uint64
 	droppedQoS0     atomic.Uint64
 	expired         atomic.Uint64 // messages, not those in the store
@@ -37,6 +39,7 @@ type connStats struct {
 	publishReceived uint64
 	payloadReceived uint64
 	refused         uint64
+	denied          uint64
 }
 
 func (t *counters) add(s *connStats) {
@@ -45,6 +48,7 @@ func (t *counters) add(s *connStats) {
 	addTo(&t.publishReceived, s.publishReceived)
 	addTo(&t.payloadReceived, s.payloadReceived)
 	addTo(&t.refused, s.refused)
+	addTo(&t.denied, s.denied)
 	*s = connStats{}
 }
 
@@ -103,6 +107,8 @@ type Stats struct {
 	PayloadSent     uint64 // bytes in publishes to clients
 	Refused         uint64 // publishes that the queue did not take
 	Unrouted        uint64 // publishes that nobody subscribed to
+	Denied          uint64 // publishes, wills included, that the access rules did not allow
+	Withheld        uint64 // queued deliveries that the access rules did not allow any more
 	TooLarge        uint64 // deliveries above a client's maximum packet size
 	DroppedQoS0     uint64 // QoS 0 deliveries that found no room
 	Expired         uint64 // deliveries that expired while a client without a durable session was slow
@@ -120,7 +126,7 @@ func (b *Broker) Stats() Stats {
 		PacketsReceived: t.received.Load(), PacketsSent: t.sent.Load(),
 		PublishReceived: t.publishReceived.Load(), PublishSent: t.publishSent.Load(),
 		PayloadReceived: t.payloadReceived.Load(), PayloadSent: t.payloadSent.Load(),
-		Refused: t.refused.Load(), Unrouted: t.unrouted.Load(), TooLarge: t.tooLarge.Load(),
+		Refused: t.refused.Load(), Unrouted: t.unrouted.Load(), Denied: t.denied.Load(), Withheld: t.withheld.Load(), TooLarge: t.tooLarge.Load(),
 		DroppedQoS0: t.droppedQoS0.Load(), Expired: t.expired.Load(), NotRetained: t.notRetained.Load(), Cut: t.cut.Load(),
 	}
 	b.mu.RLock()

@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 
+	"packetboat/broker/acl"
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
 	"packetboat/broker/topic"
@@ -110,6 +111,7 @@ func (c *conn) handleSubscribe(body []byte) error {
 	ack := packet.Suback{ID: p.ID, Codes: make([]byte, 0, len(p.Filters))}
 	var fresh []*sub // to be sent retained messages
 	b.mu.Lock()
+	rights := c.subscribeRightsLocked()
 	for i := range p.Filters {
 		f := &p.Filters[i]
 		_, _, shared := topic.CutShare(f.Filter)
@@ -118,7 +120,10 @@ func (c *conn) handleSubscribe(body []byte) error {
 			return errSharedNoLocal
 		}
 		sb := newSub(f, p.SubscriptionID)
-		code, wrote := b.grantLocked(s, sb)
+		code, wrote := b.grantLocked(s, sb, rights)
+		if code == packet.NotAuthorized {
+			b.tellDenied("subscription not allowed", "client", s.id, "user", c.user, "remote", c.remote, "filter", sb.filter)
+		}
 		if code >= packet.UnspecifiedError && c.version == packet.V31 {
 			b.mu.Unlock()
 			return &packet.Error{Code: code, Reason: "subscription refused, which MQTT 3.1 has no words for"}
@@ -147,13 +152,15 @@ func (c *conn) handleSubscribe(body []byte) error {
 }
 
 // grantLocked decides about one subscription and writes its record, if it is
-// to be durable and has changed.
-func (b *Broker) grantLocked(s *session, sb *sub) (code byte, r store.Receipt) {
+// to be durable and has changed. rights of nil allow everything.
+func (b *Broker) grantLocked(s *session, sb *sub, rights *acl.Rights) (code byte, r store.Receipt) {
 	switch {
 	case !topic.ValidFilter(sb.filter):
 		return packet.TopicFilterInvalid, r
 	case topic.Levels(sb.filter) > b.opt.MaxTopicLevels:
 		return packet.TopicFilterInvalid, r
+	case rights != nil && !rights.Subscribe.Covers(sb.filter):
+		return packet.NotAuthorized, r
 	}
 	old := s.subs[sb.filter]
 	if old == nil && len(s.subs) >= b.opt.MaxSubscriptions {

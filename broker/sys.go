@@ -142,6 +142,7 @@ func (b *Broker) renewSys(now time.Time, s *Stats) (changed []*Message) {
 	count("publish/messages/dropped", s.dropped())
 	count("publish/messages/unrouted", s.Unrouted)
 	count("publish/messages/refused", s.Refused)
+	count("publish/messages/denied", s.Denied)
 	count("publish/bytes/received", s.PayloadReceived)
 	count("publish/bytes/sent", s.PayloadSent)
 
@@ -170,7 +171,7 @@ func (b *Broker) renewSys(now time.Time, s *Stats) (changed []*Message) {
 }
 
 // dropped are deliveries that did not take place.
-func (s *Stats) dropped() uint64 { return s.DroppedQoS0 + s.TooLarge + s.Expired }
+func (s *Stats) dropped() uint64 { return s.DroppedQoS0 + s.TooLarge + s.Expired + s.Withheld }
 
 // stored is how many messages are kept, for sessions, bridges and adapters and
 // as retained ones, and their bytes.

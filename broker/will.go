@@ -72,6 +72,9 @@ func (b *Broker) tryWill(s *session, w *packet.Will) error {
 	if b.checkTopic(w.Topic) != nil || reserved(w.Topic) {
 		return nil // nobody to tell
 	}
+	if !b.willAllowed(s, w) {
+		return nil
+	}
 	m := Message{
 		Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain && !b.opt.NoRetain,
 		Props: w.Props, Expiry: w.Expiry, HasExpiry: w.HasExpiry, Origin: s.origin,

@@ -31,35 +31,44 @@ func willKey(id string) string { return store.Key("will", id) }
 // lasts reports whether a will is durable. expiry is that of its session.
 func lasts(w *packet.Will, expiry uint32) bool { return w != nil && (w.Retain || expiry > 0) }
 
-// willRecord is version | flags | delay | grace | expiry | topic | properties |
-// payload, in which the flags are QoS, RETAIN (4) and an expiry interval (8),
-// and topic and properties have a length in front.
-func willRecord(w *packet.Will, grace time.Duration) []byte {
+// record is version | flags | delay | grace | expiry | topic | properties | user |
+// payload, in which the flags are QoS, RETAIN (4), an expiry interval (8) and a
+// user (16), without which there is none, and all but the payload have a length in
+// front.
+func (l *lastWill) record() []byte {
+	w := l.w
 	flags := w.QoS
+	if l.user != "" {
+		flags |= 16
+	}
 	if w.Retain {
 		flags |= 4
 	}
 	if w.HasExpiry {
 		flags |= 8
 	}
-	b := append(make([]byte, 0, 20+len(w.Topic)+len(w.Props)+len(w.Payload)), recordVersion, flags)
+	b := append(make([]byte, 0, 24+len(w.Topic)+len(w.Props)+len(l.user)+len(w.Payload)), recordVersion, flags)
 	b = binary.BigEndian.AppendUint32(b, w.Delay)
-	b = binary.BigEndian.AppendUint32(b, uint32(grace/time.Second))
+	b = binary.BigEndian.AppendUint32(b, uint32(l.grace/time.Second))
 	b = binary.BigEndian.AppendUint32(b, w.Expiry)
 	b = append(binary.AppendUvarint(b, uint64(len(w.Topic))), w.Topic...)
 	b = append(binary.AppendUvarint(b, uint64(len(w.Props))), w.Props...)
+	if l.user != "" {
+		b = append(binary.AppendUvarint(b, uint64(len(l.user))), l.user...)
+	}
 	return append(b, w.Payload...)
 }
 
-func parseWillRecord(b []byte) (w *packet.Will, grace time.Duration, ok bool) {
+func parseWillRecord(b []byte) (_ *lastWill, ok bool) {
 	if len(b) < 14 || b[0] != recordVersion {
-		return nil, 0, false
+		return nil, false
 	}
-	w = &packet.Will{
+	hasUser := b[1]&16 != 0
+	w := &packet.Will{
 		QoS: b[1] & 3, Retain: b[1]&4 != 0, HasExpiry: b[1]&8 != 0,
 		Delay: binary.BigEndian.Uint32(b[2:]), Expiry: binary.BigEndian.Uint32(b[10:]),
 	}
-	grace = time.Duration(binary.BigEndian.Uint32(b[6:])) * time.Second
+	l := &lastWill{w: w, grace: time.Duration(binary.BigEndian.Uint32(b[6:])) * time.Second}
 	b = b[14:]
 	text := func() []byte {
 		n, k := binary.Uvarint(b)
@@ -72,13 +81,18 @@ func parseWillRecord(b []byte) (w *packet.Will, grace time.Duration, ok bool) {
 		return v
 	}
 	ok = true
-	w.Topic, w.Props, w.Payload = string(text()), text(), b
-	return w, grace, ok
+	w.Topic, w.Props = string(text()), text()
+	if hasUser {
+		l.user = string(text())
+	}
+	w.Payload = b
+	return l, ok
 }
 
 // lastWill is a will whose record is in the store, or should be.
 type lastWill struct {
 	w       *packet.Will
+	user    string // whose it is
 	grace   time.Duration
 	unsaved bool // the disk had failed: the record waits in memory
 }
@@ -97,7 +111,7 @@ func (b *Broker) keepWillLocked(c *conn, s *session) (r store.Receipt) {
 		}
 		return r
 	}
-	now := &lastWill{w: c.will, grace: max(c.keepAlive, willGrace)}
+	now := &lastWill{w: c.will, user: c.user, grace: max(c.keepAlive, willGrace)}
 	b.wills[s.id] = now
 	if b.store.Failed() != nil {
 		now.unsaved = true
@@ -110,7 +124,7 @@ func (b *Broker) keepWillLocked(c *conn, s *session) (r store.Receipt) {
 
 func (b *Broker) saveWillLocked(id string, l *lastWill) {
 	l.unsaved = false
-	record := willRecord(l.w, l.grace)
+	record := l.record()
 	if was, _ := b.store.Get(willKey(id)); string(was) != string(record) {
 		b.willSaved = b.willSaved.After(b.store.Set(willKey(id), record))
 	}
@@ -157,19 +171,19 @@ func (b *Broker) loadWills() error {
 	defer b.mu.Unlock()
 	for key, value := range records {
 		parts := store.KeyParts(key)
-		w, grace, ok := parseWillRecord(value)
+		l, ok := parseWillRecord(value)
 		if len(parts) != 2 || !ok {
 			return fmt.Errorf("will record %q: unknown format", parts)
 		}
 		id := parts[1]
-		b.wills[id] = &lastWill{w: w, grace: grace}
+		b.wills[id] = l
 		s := b.sessions[id]
 		if s == nil { // it ended with its connection
-			s = &session{id: id, origin: "session/" + id, expiry: never, stamped: true}
+			s = &session{id: id, origin: "session/" + id, user: l.user, expiry: never, stamped: true}
 			b.orphans[id] = s
 		}
-		s.will = w
-		s.willDue = time.Now().Add(max(grace, time.Duration(w.Delay)*time.Second))
+		s.will = l.w
+		s.willDue = time.Now().Add(max(l.grace, time.Duration(l.w.Delay)*time.Second))
 		b.scheduleLocked(s)
 	}
 	return nil

@@ -12,18 +12,20 @@ import (
 )
 
 func TestAWillRecordReadsBack(t *testing.T) {
-	for _, w := range []packet.Will{
-		{Topic: "t"},
-		{Topic: "a/b", Payload: []byte("gone"), QoS: 2, Retain: true, Delay: 70000, HasExpiry: true, Expiry: 9, Props: packet.AppendUserProp(nil, "k", "v")},
+	for _, l := range []lastWill{
+		{w: &packet.Will{Topic: "t"}},
+		{w: &packet.Will{Topic: "a/b", Payload: []byte("gone"), QoS: 2, Retain: true, Delay: 70000, HasExpiry: true, Expiry: 9, Props: packet.AppendUserProp(nil, "k", "v")}},
+		{w: &packet.Will{Topic: "a/b", Payload: []byte("gone"), Retain: true}, user: "bob"},
 	} {
-		b := willRecord(&w, 45*time.Second)
-		got, grace, ok := parseWillRecord(b)
-		if !ok || grace != 45*time.Second || !bytes.Equal(willRecord(got, grace), b) {
-			t.Errorf("%+v: %+v %v %v", w, got, grace, ok)
+		l.grace = 45 * time.Second
+		b := l.record()
+		got, ok := parseWillRecord(b)
+		if !ok || got.grace != l.grace || got.user != l.user || !bytes.Equal(got.record(), b) {
+			t.Errorf("%+v: %+v %v", l.w, got, ok)
 		}
-		for n := range len(b) - len(w.Payload) {
-			if _, _, ok := parseWillRecord(b[:n]); ok {
-				t.Errorf("%+v: %d of %d bytes are a record", w, n, len(b))
+		for n := range len(b) - len(l.w.Payload) {
+			if _, ok := parseWillRecord(b[:n]); ok {
+				t.Errorf("%+v: %d of %d bytes are a record", l.w, n, len(b))
 			}
 		}
 	}

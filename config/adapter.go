@@ -138,8 +138,9 @@ type Poll struct {
 
 // Command is [serial.command] or [tcp.command]: messages to the device.
 type Command struct {
-	// Topic is the filter that commands come from, expanded.
-	Topic string `toml:"topic" default:"{gateway}/{name}/set"`
+	// Topic is the filter that commands come from. Left to expand: {remote} (TCP),
+	// for whose devices each then has its own.
+	Topic Template `toml:"topic" default:"{gateway}/{name}/set"`
 	// Encode makes the bytes to write. Left to expand: {payload}, {topic} and
 	// {field:NAME}, a field of the JSON payload.
 	Encode Template `toml:"encode" default:"{payload}\r\n"`

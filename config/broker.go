@@ -76,14 +76,17 @@ type Auth struct {
 	Rules []AuthRule `toml:"rule"`
 }
 
-// AuthRule is one [[auth.rule]]. The first that matches decides.
+// AuthRule is one [[auth.rule]]. The first that names somebody decides about him.
 type AuthRule struct {
-	// User, Client and Adapter are globs; one of them is given.
-	User      string   `toml:"user"`
-	Client    string   `toml:"client"`
-	Adapter   string   `toml:"adapter"`
-	Publish   []string `toml:"publish"`   // filters with {user} and {client}
-	Subscribe []string `toml:"subscribe"` // likewise
+	// User, Client and Adapter are globs; one of them is given. An Adapter that
+	// begins with "bridge/" names bridges.
+	User    string `toml:"user"`
+	Client  string `toml:"client"`
+	Adapter string `toml:"adapter"`
+	// Publish and Subscribe are filters. Bound: {gateway}. Left to expand, of
+	// clients: {user} and {client}.
+	Publish   []Template `toml:"publish"`
+	Subscribe []Template `toml:"subscribe"`
 }
 
 // Limits is [limits]; 0 is no limit.

@@ -78,6 +78,8 @@ func TestEveryKeyAtItsDefaultLoads(t *testing.T) {
 [[listener]]
 address = "127.0.0.1:1883"
 tls = { cert = "/etc/packetboat/tls/server.crt", key = "/etc/packetboat/tls/server.key" }
+[[auth.rule]]
+user = "meter-*"
 [[serial]]
 name = "scale"
 port = "/dev/serial/by-id/usb-FTDI_*"
@@ -183,7 +185,8 @@ down = [{ filter = "cmd/{gateway}/#", topic = "{1}" }]
 	}
 	s := c.Serial[0]
 	status, _ := s.Status.Literal()
-	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || status != "tank-7/scale/status" || s.Command.Topic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
+	commandTopic, _ := s.Command.Topic.Literal()
+	if s.Mode != (Mode{7, 'E', "1.5"}) || s.Mode.String() != "7E1.5" || status != "tank-7/scale/status" || commandTopic != "tank-7/+/set" || s.Frame.Ending != "\r" || !s.Frame.Trim {
 		t.Errorf("serial: %+v", s)
 	}
 	echo := func(dst []byte, name string) []byte { return append(append(dst, '<'), name+">"...) }

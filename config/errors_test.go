@@ -7,7 +7,8 @@ import (
 
 // Parts of configurations without fault, one line each.
 const (
-	serial = "serial = [{ name = \"s\", port = \"/p\" }]\n"
+	accessRule = "[[auth.rule]]\nuser = \"u\"\n"
+	serial     = "serial = [{ name = \"s\", port = \"/p\" }]\n"
 )
 
 func TestErrorsSayWhereAndWhat(t *testing.T) {
@@ -268,6 +269,21 @@ f:10:9: modbus[0].unit[0].read[0].scale: belongs to numbers`},
 		{"modbus: beyond the last register", modbusWith("", "type = \"int32\"\naddress = 65535"), `f:9:11: modbus[0].unit[0].read[0].address: is too high: int32 takes 2 registers, and the last one is 65535`},
 		{"modbus: nothing left of a value", modbusWith("", "scale = 0.0"), `f:8:9: modbus[0].unit[0].read[0].scale: must not be 0`},
 
+		{"access: all that there is", accessRule + "publish = [\"a/{user}/{client}/#\", \"{gateway}/+/{{x}}\"]\nsubscribe = [\"$SYS/#\", \"#\"]\n[[auth.rule]]\nclient = \"c[0-9]*\"\n[[auth.rule]]\nadapter = \"bridge/cloud\"\npublish = [\"{gateway}/#\"]\n", ``},
+		{"access: nobody is named", "[[auth.rule]]\npublish = [\"#\"]\n[[auth.rule]]\nuser = \"\"\n", `f:1:8: auth.rule[0]: names nobody: say user, client or adapter, such as user = "meter-*" ("*" is everyone who has a user name)
+f:3:8: auth.rule[1]: names nobody: say user, client or adapter, such as user = "meter-*" ("*" is everyone who has a user name)`},
+		{"access: two are named", accessRule + "adapter = \"a\"\n", `f:3:11: auth.rule[0].adapter: must not be given beside user: a rule names users, clients or adapters; make two rules`},
+		{"access: three are named", accessRule + "adapter = \"a\"\nclient = \"c\"\n", `f:4:10: auth.rule[0].client: must not be given beside user: a rule names users, clients or adapters; make two rules`},
+		{"access: a placeholder of others", accessRule + "publish = [\"a\", \"{name}\"]\nsubscribe = [\"{usr}/#\"]\n", `f:3:17: auth.rule[0].publish[1]: {name} means nothing here; there are {gateway} {user} {client}
+f:4:14: auth.rule[0].subscribe[0]: {usr} means nothing here; there are {gateway} {user} {client} (did you mean {user}?)`},
+		{"access: an adapter is no client", "[[auth.rule]]\nadapter = \"a\"\npublish = [\"{client}/#\"]\n", `f:3:12: auth.rule[0].publish[0]: {client} means nothing here; there are {gateway}`},
+		{"access: no filters", accessRule + "publish = [\"\", \"a/#/b\", \"{user}#\"]\n", `f:3:12: auth.rule[0].publish[0]: "" must not be empty
+f:3:16: auth.rule[0].publish[1]: "a/#/b" has a # that is not the last level
+f:3:25: auth.rule[0].publish[2]: "{user}#" has a wildcard that is not a level of its own, in x#`},
+		{"access: a group", accessRule + "subscribe = [\"$share/g/a\"]\n", `f:3:14: auth.rule[0].subscribe[0]: must be the filter itself, without $share/GROUP/: who may subscribe to it may do so in any group`},
+		{"access: the broker's own topics", accessRule + "publish = [\"$SYS/#\"]\n", `f:3:12: auth.rule[0].publish[0]: must not be below $SYS, which is the broker's own`},
+		{"access: no list", accessRule + "publish = \"a\"\n", `f:3:11: auth.rule[0].publish: must be an array, not a string`},
+
 		// What this version does not do.
 		{"unrouted is no topic of its own", "broker.unrouted = \"{topic}\"\n", `f:1:19: broker.unrouted: must differ from {topic} itself: a message would go nowhere`},
 		{"unrouted below $SYS", "broker.unrouted = \"$SYS/{topic}\"\n", `f:1:19: broker.unrouted: must not be below $SYS, which is the broker's own`},
@@ -277,8 +293,6 @@ f:10:9: modbus[0].unit[0].read[0].scale: belongs to numbers`},
 		{"pending: a wrong value is a wrong value first", bridge + "rate = -1\n", `f:5:8: bridge[0].rate: must not be negative`},
 		{"pending: a value of a key that works", "log.format = \"journal\"\n", `f:1:14: log.format: "journal" is not supported in this version; use "auto" or "text" or "json"`},
 		{"pending: a version that does not exist", bridge + "version = 4\n", `f:5:11: bridge[0].version: must be 5 or "3.1.1"`},
-		{"pending: an array of sections", "[[auth.rule]]\nuser = \"u\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
-		{"pending: rules", "[[auth.rule]]\nuser = \"x\"\n", `f:1:8: auth.rule: is not supported in this version: remove it`},
 
 		// All at once, in order.
 		{"all errors come at once", "[queue]\nmax_size = \"1MiB\"\n[[serial]]\nport = 5\nbaut = 1\n[lo]\n", `f:2:12: queue.max_size: must be at least 16MiB

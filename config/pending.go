@@ -23,8 +23,6 @@ var pendingTable = [...]pendingRow{
 	{"queue.retention", off(`"0s"`)},
 	{"queue.write_budget", off(`"0"`)},
 
-	{"auth.rule", absent()},
-
 	{"admin.address", off(`"127.0.0.1:8580"`, `""`)},
 	{"admin.users", absent()},
 	{"admin.tls", absent()},

@@ -34,6 +34,7 @@ func (k *checker) check(opt Options) {
 	k.broker()
 	k.listeners()
 	k.resolve("auth.users", &k.c.Auth.Users)
+	k.rulesOfAccess()
 	k.adapters = map[string]string{}
 	for i := range k.c.Serial {
 		k.serial(i, &k.c.Serial[i])

@@ -158,12 +158,26 @@ func (k *checker) stream(path string, s *Stream, own []string) {
 	}
 	if c := s.Command; c != nil {
 		path += ".command"
-		if c.Topic == "" {
-			k.fail(path+".topic", "must not be empty")
-		}
-		k.filterText(path+".topic", &c.Topic, now)
+		c.Topic = k.commandTopic(path+".topic", c.Topic, now, peers)
 		k.topicText(path+".reply", &c.Reply, now, true)
 		k.topicText(path+".states", &c.States, now, true)
 		c.Encode, _ = k.template(path+".encode", c.Encode, now, []string{"payload", "topic", "field:"})
 	}
+}
+
+// commandTopic checks the filter that commands come from; own are its placeholders.
+func (k *checker) commandTopic(key string, t Template, now known, own []string) Template {
+	if t.src == "" {
+		k.fail(key, "must not be empty")
+		return t
+	}
+	parsed, ok := k.template(key, t, now, own)
+	if !ok {
+		return parsed
+	}
+	sample := string(parsed.Expand(nil, func(dst []byte, _ string) []byte { return append(dst, 'x') }))
+	if _, msg := filterProblem(sample); msg != "" {
+		k.fail(key, "%s", msg)
+	}
+	return parsed
 }

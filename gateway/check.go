@@ -20,6 +20,7 @@ func Check(cfg *config.Config) config.Errors {
 	c := &checker{cfg: cfg}
 	c.sizes()
 	c.users()
+	c.access()
 	for i := range cfg.Serial {
 		c.role(fmt.Sprintf("serial[%d]", i), serial.Check(cfg.Serial[i]))
 	}

@@ -43,6 +43,7 @@ type Gateway struct {
 
 	store    *store.Store
 	broker   *broker.Broker
+	access   []config.AuthRule // in force
 	bridges  bridges
 	adapters []adapters.Adapter
 	passed   func() sockets
@@ -146,9 +147,14 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 // build makes the broker and attaches to it all that it queues messages for,
 // before anybody can publish.
 func (g *Gateway) build() error {
+	opt := g.brokerOptions()
 	var err error
 	g.openLogins()
-	if g.broker, err = broker.New(g.brokerOptions()); err != nil {
+	if opt.Rules, err = g.rules(g.cfg.Auth.Rules); err != nil {
+		return fmt.Errorf("%s: %w", g.cfg.At("auth.rule"), err)
+	}
+	g.access = g.cfg.Auth.Rules
+	if g.broker, err = broker.New(opt); err != nil {
 		return err
 	}
 	if _, err := g.bridges.apply(g.cfg.Bridges); err != nil {

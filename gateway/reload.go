@@ -16,7 +16,8 @@ import (
 var ErrNotRunning = errors.New("the gateway is not running")
 
 // Reload reads the configuration again and acts on what has changed in it: the
-// bridges, and the users. Connections (but for those of users that are gone), queues and everything else stay as they are. It returns
+// access rules, the users and the bridges. Connections (but for those of users that
+// are gone), queues and everything else stay as they are. It returns
 // when that is done, and logs the outcome. With mistakes in the configuration
 // nothing is changed; the error is [config.Errors] then. Another error says what
 // could not be done; what could is. Any goroutine.
@@ -87,10 +88,28 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 			cfg.At("gateway"))
 	}
 	g.logins.users.Reload()
+	if did.Rules, err = g.changeRules(cfg); err != nil {
+		return did, err
+	}
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
 	g.warnAbandoned(cfg)
 	return did, err
+}
+
+// changeRules puts the access rules of a new configuration in force and reports
+// whether they are others.
+func (g *Gateway) changeRules(cfg *config.Config) (changed bool, err error) {
+	if reflect.DeepEqual(g.access, cfg.Auth.Rules) {
+		return false, nil
+	}
+	rules, err := g.rules(cfg.Auth.Rules)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", cfg.At("auth.rule"), err)
+	}
+	g.broker.SetRules(rules)
+	g.access = cfg.Auth.Rules
+	return true, nil
 }
 
 // reloading is what systemd is told first [sd_notify(3)].
@@ -98,7 +117,7 @@ func reloading() string {
 	return daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec()
 }
 
-// otherSections are the sections but for the bridges that differ.
+// otherSections are the sections that differ, but for what is acted on at once.
 func otherSections(old, now *config.Config) []string {
 	var list []string
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
@@ -107,7 +126,11 @@ func otherSections(old, now *config.Config) []string {
 		if !f.IsExported() || f.Name == "Bridges" {
 			continue
 		}
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+		x, y := a.Field(i).Interface(), b.Field(i).Interface()
+		if f.Name == "Auth" {
+			x, y = old.Auth.Users, now.Auth.Users
+		}
+		if !reflect.DeepEqual(x, y) {
 			list = append(list, "["+f.Tag.Get("toml")+"]")
 		}
 	}

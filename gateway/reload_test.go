@@ -77,6 +77,11 @@ func TestReloadAddsChangesAndRemovesBridges(t *testing.T) {
 	reload(one, admin.Changes{Changed: []string{"one"}, Removed: []string{"two"}}, "one")
 	reload(text, admin.Changes{Added: []string{"two"}}, "one", "two")
 	reload(strings.Replace(text, "[[listener]]", "[broker]\nmax_sessions = 7\n[[listener]]", 1), admin.Changes{Restart: []string{"[broker]"}}, "one", "two")
+	rule := func(user string) string { return "\n[[auth.rule]]\nuser = \"" + user + "\"\n" }
+	reload(text+rule("a"), admin.Changes{Rules: true}, "one", "two")
+	reload(text+rule("a"), admin.Changes{}, "one", "two")
+	reload(text+rule("b"), admin.Changes{Rules: true}, "one", "two")
+	reload(text, admin.Changes{Rules: true}, "one", "two")
 	r.cancel()
 	if err := r.wait(); err != nil {
 		t.Error(err)

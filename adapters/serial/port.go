@@ -106,10 +106,12 @@ type Port struct {
 	stuck atomic.Bool // a write has timed out
 	base  uint64      // overruns before we opened
 
-	// The reader's: after a read the next one waits until gather has passed. An
+	// The reader's: after a read the next one waits until gather has passed. A
 	// UART hands over eight bytes at a time, a thousand times a second at 115,200
-	// baud, and each time would cost what a hundred bytes cost.
+	// baud, and to wake up costs more than to read a hundred bytes.
 	gather time.Duration
+	wait   time.Duration // of now, at most gather
+	hurry  chan struct{} // one slot
 	last   time.Time
 }
 
@@ -129,7 +131,7 @@ func Open(path string, l Line) (*Port, error) {
 	if err != nil {
 		return nil, explain(path, err)
 	}
-	p := &Port{file: os.NewFile(uintptr(fd), path)}
+	p := &Port{file: os.NewFile(uintptr(fd), path), hurry: make(chan struct{}, 1)}
 	if err := p.setUp(fd, path, l, mode); err != nil {
 		_ = p.file.Close() // nothing was written
 		return nil, explain(path, err)
@@ -217,17 +219,52 @@ func setFlow(fd int, flow string) error {
 
 // Read waits for bytes. The end of a port that was unplugged is io.EOF or EIO.
 func (p *Port) Read(b []byte) (int, error) {
-	if p.gather > 0 {
-		time.Sleep(p.gather - time.Since(p.last)) // too short for Close and deadlines to matter
-		defer func() { p.last = time.Now() }()
+	if p.gather == 0 {
+		return p.file.Read(b)
 	}
-	return p.file.Read(b)
+	hurried := p.pause(p.wait - time.Since(p.last))
+	began := time.Now()
+	n, err := p.file.Read(b)
+	p.last = time.Now()
+	if hurried || p.last.Sub(began) > p.wait { // an answer, or the end of a silence
+		p.wait = min(minGather, p.gather)
+	} else {
+		p.wait = min(2*p.wait, p.gather)
+	}
+	return n, err
 }
 
-// maxGather is how long bytes may wait for others to come along.
-const maxGather = 10 * time.Millisecond
+// pause is too short for Close and deadlines to matter. hurried: Hurry has ended it.
+func (p *Port) pause(d time.Duration) (hurried bool) {
+	if d <= 0 {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-p.hurry:
+		return true
+	}
+}
 
-// gatherTime is how long to gather bytes on the line: not so long that the
+// Hurry has what comes next read at once: an answer is waited for.
+func (p *Port) Hurry() {
+	select {
+	case p.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// How long bytes may wait for others to come along: less for the answer to a
+// command than in a stream that does not end.
+const (
+	minGather = 5 * time.Millisecond
+	maxGather = 50 * time.Millisecond
+)
+
+// gatherTime is how long to gather bytes on the line at most: not so long that the
 // kernel's buffer of 4 KiB would be more than a quarter full.
 func (l Line) gatherTime() time.Duration {
 	return min(maxGather, 1024*10*time.Second/time.Duration(cmp.Or(l.Baud, defaultBaud)))

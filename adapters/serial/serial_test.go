@@ -468,7 +468,7 @@ topic = "{gateway}/{name}/{port}"
 }
 
 func TestBytesAreGathered(t *testing.T) {
-	for baud, want := range map[int]time.Duration{0: 10 * time.Millisecond, 115200: 10 * time.Millisecond, 4000000: 2560 * time.Microsecond} {
+	for baud, want := range map[int]time.Duration{0: 50 * time.Millisecond, 115200: 50 * time.Millisecond, 4000000: 2560 * time.Microsecond} {
 		if got := (Line{Baud: baud}).gatherTime(); got != want {
 			t.Errorf("%d baud: %v", baud, got)
 		}

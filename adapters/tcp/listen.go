@@ -32,7 +32,7 @@ var errTooMany = errors.New("max_connections reached")
 func (a *Adapter) listenAndServe(ctx context.Context) error {
 	told := ""
 	for ctx.Err() == nil {
-		err, remedy := a.listenOnce(ctx)
+		remedy, err := a.listenOnce(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -46,18 +46,18 @@ func (a *Adapter) listenAndServe(ctx context.Context) error {
 	return nil
 }
 
-// listenOnce serves until that fails or ctx ends.
-func (a *Adapter) listenOnce(ctx context.Context) (err error, remedy string) {
+// listenOnce serves until that fails, and says what to do about it, or ctx ends.
+func (a *Adapter) listenOnce(ctx context.Context) (remedy string, err error) {
 	if a.files != nil {
 		if _, err := a.current(); err != nil {
-			return err, "packetboat check reads the files, too"
+			return "packetboat check reads the files, too", err
 		}
 	}
 	ln, err := a.listen(ctx, a.opt.Listen)
 	if err == nil {
 		err = a.accept(ctx, ln)
 	}
-	return err, adapters.ListenRemedy(a.opt.Listen, err)
+	return adapters.ListenRemedy(a.opt.Listen, err), err
 }
 
 // accept serves connections until ctx ends or the listener fails, and returns

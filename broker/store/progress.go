@@ -16,6 +16,7 @@ const (
 	NoRule                     // of those that there are now takes it
 	Unfit                      // the peer's rules do not allow it
 	Poison                     // the peer disconnects on it
+	Denied                     // the access rules do not allow it any more
 	numReasons
 )
 
@@ -39,6 +40,8 @@ func (r Reason) String() string {
 		return "unfit"
 	case Poison:
 		return "poison"
+	case Denied:
+		return "denied"
 	}
 	return "unknown"
 }

@@ -130,6 +130,23 @@ func (c *Consumer) InFlight() (first, end uint64, ok bool) {
 	return 0, 0, false
 }
 
+// MaybeHeld returns how many messages are still to be handed out since Rewind that
+// may have been handed out before, with identifiers that the peer holds; qos2 is
+// false, and n 0, for a consumer that never had QoS 2.
+func (c *Consumer) MaybeHeld() (n int, qos2 bool) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if !c.qos2 {
+		return 0, false
+	}
+	for seq := max(c.cursor, c.floor); seq < min(c.sentHigh, c.next); seq++ {
+		if !c.isDoneLocked(seq) && !c.isReleasedLocked(seq) {
+			n++
+		}
+	}
+	return n, true
+}
+
 // Floor returns the seq below which everything is finished.
 func (c *Consumer) Floor() uint64 {
 	c.s.mu.Lock()

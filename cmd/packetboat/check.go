@@ -110,7 +110,7 @@ func ofStream(c *config.Config, s *config.Stream) string {
 		text += " (no bridge takes this topic)"
 	}
 	if s.Command != nil {
-		text += ", commands from " + s.Command.Topic
+		text += ", commands from " + known(s.Command.Topic)
 	}
 	return text + notEnabled(s.Enabled)
 }

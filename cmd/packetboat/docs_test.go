@@ -62,7 +62,7 @@ func TestTheReadmesConfigurationIsRight(t *testing.T) {
 }
 
 func TestTheConfigurationsOfTheDocumentsAreRight(t *testing.T) {
-	for _, file := range []string{"docs/bridge.md", "docs/clouds.md"} {
+	for _, file := range []string{"docs/bridge.md", "docs/clouds.md", "docs/devices.md", "docs/security.md"} {
 		for _, block := range tomlBlocks(t, file) {
 			checkDoc(t, file, block)
 		}

@@ -89,7 +89,8 @@ topic = "sensors/{name}/{remote}"
 [tcp.command]
 [[tcp]]
 name = "gauge"
-listen = ":7001"
+connect = "10.0.0.9:4001"
+tls = { server_name = "gauge.lan" }
 topic = "sensors/{name}"
 [[bridge]]
 name = "cloud"
@@ -109,7 +110,7 @@ topic = "sites/{gateway}/{1}"
   serial scale: /dev/ttyUSB0, 9600 8N1 -> gw/scale (no bridge takes this topic)
   serial meter: USB 0403:6001 serial A9007, 9600 8N1 -> gw/meter (not enabled)
   tcp loggers: :7000 -> sensors/loggers/{remote}, commands from gw/loggers/set
-  tcp gauge: :7001 -> sensors/gauge
+  tcp gauge: calls 10.0.0.9:4001 over TLS -> sensors/gauge
   bridge cloud: mqtt://10.8.0.1, client id gw, user plant-7
     up   sensors/# -> sites/gw/{1}
 `

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -23,12 +24,17 @@ received from its own cloud.
 
 With -down TOPIC is one at the cloud, and the [[bridge.down]] rules are looked at.
 Nothing is connected to; a cloud may lower QoS and refuse RETAIN.
+
+With -user NAME, -client ID or both it says before that whether such a client may
+publish to the topic and subscribe to it, and which [[auth.rule]] decides. TOPIC may
+be a filter then, to subscribe to.
 `
 
 // routes is what the bridges do with a topic.
 type routes struct {
 	Topic   string        `json:"topic"`
-	Down    bool          `json:"down,omitempty"` // it is one at the cloud
+	Down    bool          `json:"down,omitempty"`   // it is one at the cloud
+	Access  *access       `json:"access,omitempty"` // when a client was named
 	Bridges []bridgeRoute `json:"bridges"`
 }
 
@@ -65,6 +71,8 @@ func routeCommand(_ context.Context, e *env, args []string) int {
 	f := e.flags()
 	path := configFlag(f)
 	down := f.Bool("down", false, "TOPIC is one at the cloud")
+	user := f.String("user", "", "what may a client with this user `NAME` do")
+	client := f.String("client", "", "... and with this client `ID`")
 	asJSON := f.Bool("json", false, "JSON output")
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
@@ -78,7 +86,16 @@ func routeCommand(_ context.Context, e *env, args []string) int {
 	if !ok {
 		return exitUsage
 	}
-	r, err := routesOf(cfg, words[0], *down)
+	var r *routes
+	var err error
+	switch asked := *user != "" || *client != ""; {
+	case asked && *down:
+		err = errors.New("-user and -client ask about local topics, -down about those at the cloud")
+	case asked:
+		r, err = routesFor(cfg, words[0], *user, *client)
+	default:
+		r, err = routesOf(cfg, words[0], *down)
+	}
 	if err != nil {
 		fmt.Fprintf(e.err, "packetboat route: %v\n", err)
 		return exitUsage
@@ -86,12 +103,38 @@ func routeCommand(_ context.Context, e *env, args []string) int {
 	if *asJSON {
 		err = json.NewEncoder(e.out).Encode(r)
 	} else {
-		err = printRoutes(e.out, r)
+		err = printAll(e.out, r, len(cfg.Auth.Rules) > 0)
 	}
 	if err != nil {
 		return e.fail(err)
 	}
 	return exitFine
+}
+
+// routesFor asks the access rules too. A filter is asked about for them alone.
+func routesFor(cfg *config.Config, name, user, client string) (*routes, error) {
+	a, err := accessOf(cfg, user, client, name)
+	if err != nil {
+		return nil, err
+	}
+	if !topic.ValidName(name) {
+		return &routes{Topic: name, Access: a, Bridges: []bridgeRoute{}}, nil
+	}
+	r, err := routesOf(cfg, name, false)
+	if err == nil {
+		r.Access = a
+	}
+	return r, err
+}
+
+func printAll(out io.Writer, r *routes, anyRules bool) error {
+	if r.Access != nil {
+		if err := printAccess(out, r.Access, r.Topic, anyRules); err != nil || !topic.ValidName(r.Topic) {
+			return err
+		}
+		fmt.Fprintln(out)
+	}
+	return printRoutes(out, r)
 }
 
 // routesOf asks the rules of each bridge.

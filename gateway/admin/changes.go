@@ -7,6 +7,7 @@ type Changes struct {
 	Added   []string `json:"added,omitempty"`   // bridges
 	Changed []string `json:"changed,omitempty"` // bridges
 	Removed []string `json:"removed,omitempty"` // bridges; what waits for them is kept
+	Rules   bool     `json:"access_rules,omitempty"`
 	// Restart are the sections that have changed and are acted on by the next
 	// start only.
 	Restart []string `json:"restart,omitempty"`
@@ -15,6 +16,9 @@ type Changes struct {
 // String is the changes as one line.
 func (c Changes) String() string {
 	var parts []string
+	if c.Rules {
+		parts = append(parts, "access rules changed")
+	}
 	for _, x := range []struct {
 		what string
 		list []string

@@ -87,6 +87,35 @@ func await(t *testing.T, most time.Duration, what string, ok func() bool) {
 // listen, which hinders nobody who asks for this very port.
 func freePort(t *testing.T) string {
 	t.Helper()
+	for {
+		address, port := boundPort(t)
+		if reserve(t, port) {
+			return address
+		}
+	}
+}
+
+// reserve takes a port for this test, among all test processes of the machine: two
+// sockets that are bound and not listened on may have the same.
+func reserve(t *testing.T, port int) bool {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("packetboat-test-port-%d", port)), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return false
+	}
+	t.Cleanup(func() {
+		_ = os.Remove(f.Name())
+		_ = f.Close()
+	})
+	return true
+}
+
+func boundPort(t *testing.T) (address string, port int) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +131,8 @@ func freePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("127.0.0.1:%d", own.(*unix.SockaddrInet4).Port)
+	port = own.(*unix.SockaddrInet4).Port
+	return fmt.Sprintf("127.0.0.1:%d", port), port
 }
 
 // listens reports whether somebody accepts connections.
@@ -345,16 +375,22 @@ func run(t *testing.T, f func(ctx context.Context) error) {
 // each source to where it has to arrive.
 func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]string) {
 	t.Helper()
+	listen(t, address, func(topic string, payload []byte) {
+		name, _, _ := strings.Cut(string(payload), " ")
+		if want, ok := topics[name]; ok && want != topic {
+			t.Errorf("%s arrived under %s, not %s", payload, topic, want)
+		}
+		tally.Arrived(payload)
+	})
+}
+
+// listen subscribes to all of a broker and hands over what arrives, by one
+// goroutine; topic and payload are valid during the call.
+func listen(t *testing.T, address string, message func(topic string, payload []byte)) {
+	t.Helper()
 	subscribed := make(chan struct{}, 1)
 	s := &sim.Subscriber{
-		Addr: address, ClientID: "collector", Filter: "#", QoS: 2,
-		Message: func(topic string, payload []byte) {
-			name, _, _ := strings.Cut(string(payload), " ")
-			if want, ok := topics[name]; ok && want != topic {
-				t.Errorf("%s arrived under %s, not %s", payload, topic, want)
-			}
-			tally.Arrived(payload)
-		},
+		Addr: address, ClientID: "collector", Filter: "#", QoS: 2, Message: message,
 		Subscribed: func() {
 			select {
 			case subscribed <- struct{}{}:
@@ -374,18 +410,7 @@ func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]s
 // account of each source must be.
 func settled(t *testing.T, tally *sim.Tally) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	await(t, 2*patience, "everything has arrived", func() bool {
-		for _, s := range tally.Sources() {
-			if s.Waiting() > 0 {
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: %+v, missing %v …", s.Name, s.Counts(), s.MissingNumbers(20))
-				}
-				return false
-			}
-		}
-		return true
-	})
+	arrived(t, tally)
 	for _, s := range tally.Sources() {
 		c := s.Counts()
 		t.Logf("%s (%s): %+v", s.Name, s.Kind, c)
@@ -399,6 +424,23 @@ func settled(t *testing.T, tally *sim.Tally) {
 	if n := tally.Strange(); n > 0 {
 		t.Errorf("%d arrived that nobody had sent", n)
 	}
+}
+
+// arrived waits until all that was acknowledged has arrived.
+func arrived(t *testing.T, tally *sim.Tally) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	await(t, 2*patience, "everything has arrived", func() bool {
+		for _, s := range tally.Sources() {
+			if s.Waiting() > 0 {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: %+v, missing %v …", s.Name, s.Counts(), s.MissingNumbers(20))
+				}
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func write(t *testing.T, file, text string) {

@@ -195,21 +195,27 @@ func (g *gateway) descriptors() (n int) {
 	return n
 }
 
-// processor is the processor time that the gateway has used.
-func (g *gateway) processor() time.Duration {
+// processor is the processor time that the gateway has used, as the scheduler
+// counts it: the ticks in /proc/PID/stat miss what sleeps in time with them.
+func (g *gateway) processor() (sum time.Duration) {
 	g.t.Helper()
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(g.cmd.Process.Pid), "stat"))
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", g.cmd.Process.Pid))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	user, err1 := strconv.Atoi(f[11])
-	system, err2 := strconv.Atoi(f[12])
-	if err := errors.Join(err1, err2); err != nil {
-		g.t.Fatal(err)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(string(b), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		sum += time.Duration(ns)
 	}
-	return time.Duration(user+system) * time.Second / 100 // USER_HZ
+	return sum
 }
 
 // share is which part of a core the gateway uses for so long, in percent.
@@ -267,7 +273,10 @@ func TestALineAt115200BaudCostsLittle(t *testing.T) {
 		g.await("the port is open", func() bool { return strings.Contains(g.said(), "ttyScale") })
 		share := g.share(time.Duration(scale(3, 30)) * time.Second)
 		t.Logf("%s: %.2f %% of a core", c.name, share)
-		if share > float64(scale(5, 1)) && c.sections == "" {
+		// Nearly all of it is what waking up costs, 30 to 50 times a second and
+		// in a virtual machine more than elsewhere: the lines themselves are
+		// less than 1 µs each (BenchmarkLines of adapters/tcp).
+		if share > float64(scale(10, 3)) && c.sections == "" {
 			t.Error("too much")
 		}
 		d.unplug(t, port)

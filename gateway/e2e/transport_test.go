@@ -39,8 +39,8 @@ type cloud struct {
 // clients' certificates are of. Sessions outlive a restart.
 type newCloud func(t *testing.T, w way, server pair, ca string) *cloud
 
-// clouds are the brokers that all is tested with.
-var clouds = []struct {
+// transportClouds are the brokers that all is tested with.
+var transportClouds = []struct {
 	name string
 	make newCloud
 }{{"Mosquitto", mosquittoCloud}, {"Packetboat", packetboatCloud}}
@@ -199,7 +199,7 @@ func commanded(t *testing.T, g *gateway, c *cloud, size int) {
 
 func TestCloudsAreReachedOverAllTransports(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		for _, w := range []struct {
 			name string
 			way
@@ -264,7 +264,7 @@ func (g *gateway) complains(words ...string) {
 
 func TestWithoutAClientCertificateTheStateSaysSoAndNothingIsLost(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ca, server, client := newAuthority(t, "Ours"), newPair(t), newPair(t)
@@ -294,7 +294,7 @@ func TestWithoutAClientCertificateTheStateSaysSoAndNothingIsLost(t *testing.T) {
 
 func TestAnAuthorityThatIsNotKnownIsNamedAndItsFileCanBeReplaced(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ca, server := newAuthority(t, "Ours"), newPair(t)
@@ -316,7 +316,7 @@ func TestAnAuthorityThatIsNotKnownIsNamedAndItsFileCanBeReplaced(t *testing.T) {
 
 func TestCertificatesAreRenewedWithoutARestartOfTheGateway(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			old, next, server := newAuthority(t, "Old"), newAuthority(t, "Next"), newPair(t)
@@ -341,7 +341,7 @@ func TestCertificatesAreRenewedWithoutARestartOfTheGateway(t *testing.T) {
 
 func TestCloudsAreReachedThroughAProxyThatWantsALogin(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		for _, w := range []way{{}, {tls: true}, {tls: true, webSocket: true}} {
 			t.Run(c.name+", "+w.scheme(), func(t *testing.T) {
 				t.Parallel()
@@ -375,7 +375,7 @@ func TestConnectionsLeaveByTheSource(t *testing.T) {
 	t.Parallel()
 	// The proxy sees where they come from.
 	proxy := newHTTPProxy(t, "gw", "s3cr3t")
-	for _, c := range clouds {
+	for _, c := range transportClouds {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			cloud := c.make(t, way{}, pair{}, "")

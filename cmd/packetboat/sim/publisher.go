@@ -26,6 +26,7 @@ type Publisher struct {
 	Rate    int    // a second; 0: as fast as acknowledgements come
 	Count   uint64 // numbers to publish; 0: until Stop is closed
 	Window  int    // in flight; 0 is 32
+	Expiry  uint32 // seconds, MQTT 5 only; 0: the messages do not expire
 
 	// Stop, when closed, ends Run once all that is in flight is acknowledged.
 	Stop <-chan struct{}
@@ -184,6 +185,7 @@ func (p *Publisher) publish() {
 func (p *Publisher) send(f flight, dup bool) {
 	p.out = packet.AppendPublish(p.out, p.Version, &packet.Publish{
 		Topic: p.Topic, QoS: p.QoS, ID: f.id, Dup: dup, Payload: p.Source.Payload(f.n),
+		HasExpiry: p.Expiry > 0, Expiry: p.Expiry,
 	})
 }
 
