@@ -199,7 +199,7 @@ func New(opt Options) (*Broker, error) {
 		orphans:  make(map[string]*session),
 		wake:     make(chan struct{}, 1),
 		started:  time.Now(),
-		outputs:  budget{most: allOutput},
+		outputs:  budget{most: max(allOutput, 2*opt.MaxRetainedSize)},
 		connects: budget{most: allConnects},
 	}
 	b.routers.New = func() any { return newRouter(b) }

@@ -34,7 +34,7 @@ func TestHostileClients(t *testing.T) {
 		{"one client subscribes 10,000 times", "max_subscriptions = 10_000", 64, manySubscriptions},
 		{"all of many clients' subscriptions match", "", 128, wildcardFlood},
 		{"subscriptions come and go", "", 64, churn},
-		{"those who subscribe to all that is retained do not read it", "", 192, retainedFlood},
+		{"those who subscribe to all that is retained do not read it", "", 384, retainedFlood},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			section, doors := allDoors(t)
@@ -254,13 +254,24 @@ func manySubscriptions(t *testing.T, h *hostility) {
 		for k := range 1000 {
 			b = packet.AppendPublish(b, packet.V311, &packet.Publish{Topic: fmt.Sprintf("%d/x/%d/y", i, k*10)})
 		}
-		return pong(conn, packet.AppendPing(b, packet.PINGREQ))
+		n, err := counted(conn, packet.AppendPing(b, packet.PINGREQ))
+		if n[0] > 0 || n[packet.SUBACK] != 10_000 || n[packet.PUBLISH] != 1000 {
+			err = errors.Join(err, fmt.Errorf("packets by type: %v", n))
+		}
+		return err
 	})
 	h.wait()
 }
 
 // pong sends b, which ends with PINGREQ, and reads until PINGRESP.
 func pong(conn net.Conn, b []byte) error {
+	_, err := counted(conn, b)
+	return err
+}
+
+// counted is pong and says how many packets of each type came, and refused
+// subscriptions under 0.
+func counted(conn net.Conn, b []byte) (n [16]int, err error) {
 	written := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(b)
@@ -269,22 +280,26 @@ func pong(conn net.Conn, b []byte) error {
 	var in []byte
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := conn.Read(buf)
+		k, err := conn.Read(buf)
 		if err != nil {
 			_ = conn.Close()
-			return errors.Join(err, <-written)
+			return n, errors.Join(err, <-written)
 		}
-		in = append(in, buf[:n]...)
+		in = append(in, buf[:k]...)
 		for {
-			typ, _, _, size, err := packet.Next(in, 0)
+			typ, _, body, size, err := packet.Next(in, 0)
 			if err != nil {
-				return err
+				return n, err
 			}
 			if size == 0 {
 				break
 			}
+			n[typ]++
+			if typ == packet.SUBACK && body[2] >= packet.UnspecifiedError {
+				n[0]++
+			}
 			if in = in[size:]; typ == packet.PINGRESP {
-				return <-written
+				return n, <-written
 			}
 		}
 	}
