@@ -89,3 +89,15 @@ func TestALoginThatWaitsForLongIsLetInAllTheSame(t *testing.T) {
 		r.stop()
 	})
 }
+
+func TestWhatComesWithCONNECTIsAnsweredAfterALogin(t *testing.T) {
+	for name, rig := range map[string]func(testing.TB, Options) *rig{"TCP": rigTCP, "in memory": rigPipes} {
+		t.Run(name, func(t *testing.T) {
+			r := rig(t, Options{Authenticate: func(*Credentials) (string, byte) { return "", packet.Success }})
+			c := r.dial()
+			c.send(packet.AppendPing(packet.AppendConnect(nil, &packet.Connect{Version: packet.V5, ClientID: "a"}), packet.PINGREQ))
+			c.wantConnack()
+			c.want(packet.PINGRESP)
+		})
+	}
+}

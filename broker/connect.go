@@ -234,10 +234,14 @@ func (c *conn) authenticate(p *packet.Connect, listener net.Addr) error {
 	if c.b.opt.Authenticate == nil {
 		return nil
 	}
+	c.in.release() // a thousand may wait for their turn
 	user, code := c.b.opt.Authenticate(&Credentials{
 		ClientID: p.ClientID, User: p.User, HasUser: p.HasUser, Password: p.Password, HasPassword: p.HasPass,
 		Verified: c.certified, Remote: c.remote, Listener: listener, Gone: c.stop,
 	})
+	if len(c.in.rest) > 0 { // it came with CONNECT
+		c.in.space()
+	}
 	clear(p.Password)
 	if code != packet.Success {
 		c.claimed = p.User[:min(len(p.User), maxClaimed)]
