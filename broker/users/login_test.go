@@ -337,3 +337,23 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestAnotherPasswordIsAnotherVersion(t *testing.T) {
+	s := open(t, Options{})
+	bob, ok := s.Version("bob")
+	eve, _ := s.Version("eve")
+	if again, _ := s.Version("bob"); !ok || again != bob || eve == bob {
+		t.Errorf("bob %d, then %d; eve %d", bob, again, eve)
+	}
+	edit(t, s.path, func(l *List) error { return l.Set("bob", []byte("bob1")) })
+	if now, ok := s.Version("bob"); !ok || now == bob {
+		t.Error("a new hash of the same password is the same version")
+	}
+	if now, _ := s.Version("eve"); now != eve {
+		t.Error("eve is another one")
+	}
+	edit(t, s.path, func(l *List) error { l.Remove("bob"); return nil })
+	if _, ok := s.Version("bob"); ok {
+		t.Error("bob is still there")
+	}
+}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"packetboat/broker/users"
 	"packetboat/config"
 	"packetboat/gateway"
 )
@@ -31,13 +33,18 @@ func tomlBlocks(t *testing.T, file string) []string {
 var passwordFile = regexp.MustCompile(`password_file *= *"[^"]*"`)
 
 // checkDoc checks a configuration of a document as `packetboat check` does, without
-// the files of TLS; there is a password.
+// the files of TLS; there is a password, and the user ann.
 func checkDoc(t *testing.T, file, text string) {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	people := filepath.Join(t.TempDir(), "users")
+	if err := users.Edit(people, nil, func(l *users.List) error { return l.Set("ann", []byte("secret")) }); err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Replace(text, `users = "users"`, fmt.Sprintf("users = %q", people), 1)
 	text = passwordFile.ReplaceAllString(text, `password_file = "`+secret+`"`)
 	cfg, err := config.Parse(file, []byte(text), config.Options{
 		Hostname: func() (string, error) { return "gw", nil },
@@ -62,7 +69,7 @@ func TestTheReadmesConfigurationIsRight(t *testing.T) {
 }
 
 func TestTheConfigurationsOfTheDocumentsAreRight(t *testing.T) {
-	for _, file := range []string{"docs/bridge.md", "docs/clouds.md", "docs/devices.md", "docs/security.md"} {
+	for _, file := range []string{"docs/bridge.md", "docs/clouds.md", "docs/devices.md", "docs/operations.md", "docs/security.md"} {
 		for _, block := range tomlBlocks(t, file) {
 			checkDoc(t, file, block)
 		}

@@ -10,7 +10,7 @@ import (
 
 // files are the pages: plain, with nothing from elsewhere.
 //
-//go:embed page/page.js page/page.css
+//go:embed page/page.js page/page.css page/icon.svg
 var files embed.FS
 
 //go:embed page/overview.html

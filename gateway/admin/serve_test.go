@@ -131,7 +131,6 @@ func TestAnAnswerMayTakeLong(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")
 	const lines = 10
 	w.routes = w.hardened(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		unhurried(rw, r)
 		for range lines {
 			time.Sleep(writeTime - time.Second)
 			if err := r.Context().Err(); err != nil {
@@ -146,7 +145,7 @@ func TestAnAnswerMayTakeLong(t *testing.T) {
 		dial, stop := serving(w.Web)
 		conn := dial()
 		go func() {
-			_, _ = io.WriteString(conn, "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+			_, _ = io.WriteString(conn, "POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
 		}()
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {

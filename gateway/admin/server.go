@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -110,15 +109,7 @@ type progress struct {
 	Total int64 `json:"total"`
 }
 
-// unhurried takes the bound on the time of a request off one whose answer takes
-// long: when it passes, net/http ends the context.
-func unhurried(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // within that time; what is wrong shows in the context
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-}
-
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
-	unhurried(w, r)
 	last, err := strconv.ParseUint(r.URL.Query().Get("last"), 10, 64)
 	if err != nil && r.URL.Query().Get("last") != "" {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("last: %w", err))
@@ -143,7 +134,6 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 const progressEvery = 200 * time.Millisecond
 
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
-	unhurried(w, r)
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
 	var told time.Time
 	v, err := s.Verify(r.Context(), func(done, total int64) {
