@@ -95,6 +95,23 @@ func freePort(t *testing.T) string {
 	}
 }
 
+// loosePort is freePort for a WebSocket listener of Mosquitto, whose library now and
+// then cannot use a port that somebody is bound to: no other test has it.
+func loosePort(t *testing.T) string {
+	t.Helper()
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := ln.Addr().(*net.TCPAddr)
+		_ = ln.Close()
+		if reserve(t, address.Port) {
+			return address.String()
+		}
+	}
+}
+
 // reserve takes a port for this test, among all test processes of the machine: two
 // sockets that are bound and not listened on may have the same.
 func reserve(t *testing.T, port int) bool {

@@ -48,6 +48,9 @@ var transportClouds = []struct {
 func mosquittoCloud(t *testing.T, w way, server pair, ca string) *cloud {
 	t.Helper()
 	c := &cloud{bridged: freePort(t)}
+	if w.webSocket {
+		c.bridged = loosePort(t)
+	}
 	_, port, _ := net.SplitHostPort(c.bridged)
 	more := fmt.Sprintf("%s\nlistener %s 127.0.0.1\n", anonymous, port)
 	if w.webSocket {
