@@ -13,7 +13,7 @@ import (
 
 const (
 	fairOutput = 256 << 10 // bytes that wait to be sent to a client
-	allOutput  = 32 << 20 // at least; it has room for all that is retained, twice
+	allOutput  = 32 << 20  // at least; it has room for all that is retained, twice
 
 	fairConnect = 4 << 10 // bytes of a CONNECT that is not complete
 	allConnects = 16 << 20
