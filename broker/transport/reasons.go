@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -14,7 +15,6 @@ import (
 func explained(err error, now time.Time) error {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &unknown):
@@ -23,8 +23,8 @@ func explained(err error, now time.Time) error {
 		return outOfTime(invalid.Cert, now)
 	case errors.As(err, &invalid):
 		return fmt.Errorf("the client's certificate is not taken: %w", err)
-	case errors.As(err, &alert) && isAboutCertificates(alert):
-		return fmt.Errorf("the client does not take this gateway's certificate (%w); its authority must be known there, its names be what clients connect to, its time not be over, and the clocks right", alert)
+	case refusedOurs(err):
+		return fmt.Errorf("the client does not take this gateway's certificate (%w); its authority must be known there, its names be what clients connect to, its time not be over, and the clocks right", err)
 	case errors.As(err, &record):
 		return fmt.Errorf("the client does not speak TLS: %w", err)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
@@ -46,5 +46,18 @@ func outOfTime(c *x509.Certificate, now time.Time) error {
 		who, c.NotAfter.UTC().Format(time.RFC3339), here)
 }
 
-// isAboutCertificates: alerts 42 to 46 and 48 of RFC 8446 section 6.2 are.
-func isAboutCertificates(a tls.AlertError) bool { return a >= 42 && a <= 46 || a == 48 }
+// refusedOurs: the alert that the client has sent is one of 42 to 46 and 48 of RFC
+// 8446 section 6.2, which are about certificates. crypto/tls gives it with its text
+// only.
+func refusedOurs(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return false
+	}
+	for _, a := range []tls.AlertError{42, 43, 44, 45, 46, 48} {
+		if op.Err.Error() == a.Error() {
+			return true
+		}
+	}
+	return false
+}

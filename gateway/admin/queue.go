@@ -13,6 +13,7 @@ import (
 var (
 	ErrNoQueue = errors.New("there is no such queue")
 	ErrInUse   = errors.New("the queue is in use")
+	ErrKind    = errors.New("a queue stays what it is: bridge/…, session/… or adapter/…")
 )
 
 // upstreamKey is the kind of key under which a bridge keeps what it knows of its
@@ -98,7 +99,7 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 		}
 	}
 	if kind(from) != kind(to) {
-		return nil, fmt.Errorf("rename %s to %s: a queue stays what it is: bridge/…, session/… or adapter/…", from, to)
+		return nil, fmt.Errorf("rename %s to %s: %w", from, to, ErrKind)
 	}
 	pairs, err := l.pairs(from, to)
 	if err != nil {

@@ -232,6 +232,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge):
 		status = http.StatusNotFound
+	case errors.Is(err, ErrKind):
+		status = http.StatusBadRequest
 	case errors.Is(err, ErrInUse), errors.Is(err, store.ErrExists):
 		status = http.StatusConflict
 	}
