@@ -42,6 +42,12 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d malformed connections within %v", n, took.Round(time.Millisecond))
 	t.Logf("meanwhile, PUBACK for one who behaves: %s", stop())
 	s.back()
+	if out, code := s.g.tool("queue", "verify"); code != 0 {
+		t.Errorf("queue verify: exit code %d: %s", code, tail(out, 20))
+	}
+	if n := s.g.lines("queue is damaged"); n > 0 {
+		t.Errorf("the queue was called damaged %d times", n)
+	}
 	s.same(few)
 }
 
