@@ -27,7 +27,7 @@ func TestHostileClients(t *testing.T) {
 	}{
 		{"the bytes of CONNECT come one by one", "connect_timeout = \"2s\"", 64, slowLoris},
 		{"nothing comes at all", "connect_timeout = \"2s\"", 64, halfOpen},
-		{"a client falls silent", "", 32, silent},
+		{"a client falls silent", "", 64, silent},
 		{"a packet claims to be of 256 MiB", "", 32, hugeLength},
 		{"CONNECTs as large as may be stay unfinished", "connect_timeout = \"2s\"", 96, unfinishedConnects},
 		{"topics have 65,535 levels", "", 64, manyLevels},
