@@ -30,8 +30,21 @@ func (b *Broker) leavesLocked(s *session) bool {
 	return s.shares && len(b.groups) > 0 && s.consumer.Lag().Messages > 0
 }
 
+// maxHeritage is how many ended sessions may wait to be handed over. Each has a
+// consumer of its own, which max_sessions does not count any more: a client that
+// begins its session anew all the time could have any number of them. What is
+// beyond ends with its session.
+const maxHeritage = 64
+
 // bequeathLocked hands the consumer of a session that ends to runHandover.
 func (b *Broker) bequeathLocked(s *session) store.Receipt {
+	if len(b.heritage) >= maxHeritage {
+		if ok, missed := b.denials.allow(); ok {
+			b.log.Warn("messages of an ended session are lost: too many sessions with shared subscriptions have ended",
+				"client", s.id, "messages", s.consumer.Lag().Messages, "not_logged_before", missed)
+		}
+		return b.store.Remove(s.origin)
+	}
 	name := handoverPrefix + rand.Text()
 	r, err := b.store.Rename(s.origin, name)
 	if err != nil {

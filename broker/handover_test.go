@@ -217,6 +217,32 @@ func (c *client) ping2(types ...byte) {
 	}
 }
 
+func TestWhatIsToBeHandedOverIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rigPipes(t, Options{})
+		for _, id := range []string{"m", "d"} { // m keeps the group
+			c := r.connect(packet.V5, id, persistent)
+			c.subscribe(filter("$share/g/t/#", 1))
+			c.disconnect(0)
+		}
+		p := r.connect(packet.V5, "p")
+		for i := range 4 {
+			p.publishAll(pub("t/x", 1, 1, fmt.Sprint(i)))
+		}
+		r.b.mu.Lock()
+		r.b.heritage = make([]string, maxHeritage) // nobody has told runHandover
+		r.b.mu.Unlock()
+		again := r.connect(packet.V5, "d")
+		again.ping()
+		for _, name := range r.store.Consumers() {
+			if name != "session/m" {
+				t.Errorf("there is %s", name)
+			}
+		}
+		_, _ = again.nc.Close(), p.nc.Close()
+	})
+}
+
 func TestSharesDoNotAllocate(t *testing.T) {
 	r := rigTCP(t, Options{})
 	s := r.connect(packet.V311, "s")

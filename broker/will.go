@@ -33,7 +33,9 @@ func (b *Broker) publishWill(s *session, w *packet.Will, by *conn) {
 		return
 	}
 	b.dropWill(s.id, w)
-	b.log.Error("will not published", "client", s.id, "topic", w.Topic, "error", err)
+	if ok, missed := b.ends.allow(); ok {
+		b.log.Warn("will not published", "client", s.id, "topic", w.Topic, "error", err, "not_logged_before", missed)
+	}
 }
 
 func (b *Broker) keepLate(l lateWill) bool {

@@ -54,7 +54,7 @@ func newCerts(cfg *config.ListenerTLS, log *slog.Logger) (*certs, error) {
 	if c.newest, err = readCerts(cfg); err != nil {
 		return nil, err
 	}
-	c.warnExpired()
+	c.warnOutOfTime()
 	return c, nil
 }
 
@@ -70,7 +70,7 @@ func (c *certs) config() *tls.Config {
 	if err == nil {
 		c.looks, c.newest, c.told = now, cfg, ""
 		c.log.Info("the certificate was read again", "cert", c.cfg.Cert)
-		c.warnExpired()
+		c.warnOutOfTime()
 		return cfg
 	}
 	for _, l := range now {
@@ -97,10 +97,18 @@ func (c *certs) look() (all [3]look) {
 	return all
 }
 
-// warnExpired says what clients will say.
-func (c *certs) warnExpired() {
-	if leaf := c.newest.Certificates[0].Leaf; time.Now().After(leaf.NotAfter) {
-		c.log.Warn("the certificate has expired: clients that verify it will not connect", "cert", c.cfg.Cert, "not_after", leaf.NotAfter)
+// warnOutOfTime says what clients will say. It is no reason not to listen: they go
+// by their own clocks, and this one may be in 1970 until the network has told it.
+func (c *certs) warnOutOfTime() {
+	leaf := c.newest.Certificates[0].Leaf
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
+		c.log.Warn("the certificate has expired: clients that verify it will not connect", "cert", c.cfg.Cert, "not_after", leaf.NotAfter,
+			"now", now, "remedy", "renew it; or check this machine's clock (timedatectl)")
+	case now.Before(leaf.NotBefore):
+		c.log.Warn("the certificate is not valid yet: clients that verify it will not connect, unless it is this machine's clock that is wrong",
+			"cert", c.cfg.Cert, "not_before", leaf.NotBefore, "now", now,
+			"remedy", "check this machine's clock (timedatectl): without a battery it may be wrong until the network has told it")
 	}
 }
 
@@ -138,6 +146,7 @@ func readCerts(cfg *config.ListenerTLS) (*tls.Config, error) {
 	t := &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
+		CipherSuites: cipherSuites(),
 		// Many small records in the beginning are for web pages; here they are
 		// system calls.
 		DynamicRecordSizingDisabled: true,
@@ -158,6 +167,19 @@ func readCerts(cfg *config.ListenerTLS) (*tls.Config, error) {
 		t.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return t, nil
+}
+
+// cipherSuites are those of TLS 1.2 that are as good as all of TLS 1.3 are: with
+// forward secrecy and authenticated encryption. crypto/tls would take CBC too.
+func cipherSuites() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
 }
 
 // pairError says which of the two files is wrong.

@@ -88,6 +88,7 @@ type Consumer struct {
 	lastQoS0  uint64   // 1 + seq of the newest QoS 0 message
 	ring      *[ringSize]ringEntry
 	lastPos   wal.Pos // of the newest record
+	staging   uint64  // Store.staging when it was last a target
 	lastSeg   wal.Pos // segment of the newest span
 	segSpans  int     // spans in it
 	ready     func()

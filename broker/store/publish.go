@@ -54,7 +54,45 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 	if len(left) == 0 && !m.Retain && m.PacketID == 0 {
 		return Receipt{uint64(s.wal.OpenFrame())}, nil // left out everywhere, and that is told
 	}
-	return s.stageLocked(m, left, o), nil
+	return s.stageApartLocked(m, left, o), nil
+}
+
+// stageApartLocked stages m once for each time that it goes to the same consumer: a
+// session with a shared subscription may have it by another one too, and a record
+// has one seq for a consumer. The copies come first, so that the receipt is for all
+// of them; a crash between two frames gives a duplicate rather than a loss.
+func (s *Store) stageApartLocked(m *Message, to []Target, o *origin) Receipt {
+	again := s.repeatedLocked(to)
+	if again == nil {
+		return s.stageLocked(m, to, o)
+	}
+	copied := *m
+	copied.PacketID, copied.Retain = 0, false
+	var once []Target
+	for i := range to {
+		if again[i] {
+			s.stageLocked(&copied, to[i:i+1], o)
+		} else {
+			once = append(once, to[i])
+		}
+	}
+	return s.stageLocked(m, once, o)
+}
+
+// repeatedLocked tells which targets have the consumer of an earlier one; nil: none.
+func (s *Store) repeatedLocked(to []Target) (again []bool) {
+	s.staging++
+	for i := range to {
+		c := to[i].Consumer
+		if c.staging == s.staging {
+			if again == nil {
+				again = make([]bool, len(to))
+			}
+			again[i] = true
+		}
+		c.staging = s.staging
+	}
+	return again
 }
 
 // holdID remembers the identifier of a QoS 2 message about which nothing is

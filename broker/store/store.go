@@ -96,6 +96,7 @@ type Store struct {
 	unpinned     wal.Pos       // of the newest record that made a segment free to go
 	idShift      uint64        // 0 but in the test without the rule id_from_seq
 	accepted     uint64
+	staging      uint64 // counts publishes, to find those with a consumer twice
 }
 
 // flyingFloor is a floor in a progress record at pos.

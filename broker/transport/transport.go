@@ -20,6 +20,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Options say what is between the socket and MQTT. They are not changed after
@@ -82,7 +83,7 @@ func (c *Conn) Handshake() error {
 	if c.opt.TLS != nil {
 		c.tls = tls.Server(&c.wire, c.opt.TLS())
 		if err := c.tls.Handshake(); err != nil {
-			return fmt.Errorf("TLS handshake: %w", err)
+			return fmt.Errorf("TLS handshake: %w", explained(err, time.Now()))
 		}
 		c.below = c.tls
 	}

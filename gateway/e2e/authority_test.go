@@ -51,7 +51,9 @@ func (a *authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey) (der []byte
 	if c.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62)); err != nil {
 		a.t.Fatal(err)
 	}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if c.NotAfter.IsZero() {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
 	if der, err = x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key); err != nil {
 		a.t.Fatal(err)
 	}
@@ -76,13 +78,20 @@ func newPair(t *testing.T) pair {
 
 // issue writes a new certificate of that name, which is good for servers on
 // loopback and for clients, and a new key.
-func (a *authority) issue(name string, to pair) {
+func (a *authority) issue(name string, to pair) { a.t.Helper(); a.issueAs(name, to, nil) }
+
+// issueAs is issue with something changed.
+func (a *authority) issueAs(name string, to pair, change func(*x509.Certificate)) {
 	a.t.Helper()
 	key := newKey(a.t)
-	der := a.sign(&x509.Certificate{
+	c := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, key)
+	}
+	if change != nil {
+		change(c)
+	}
+	der := a.sign(c, key)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		a.t.Fatal(err)

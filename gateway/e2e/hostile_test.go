@@ -27,7 +27,7 @@ func TestHostileClients(t *testing.T) {
 	}{
 		{"the bytes of CONNECT come one by one", "connect_timeout = \"2s\"", 64, slowLoris},
 		{"nothing comes at all", "connect_timeout = \"2s\"", 64, halfOpen},
-		{"a client falls silent", "", 32, silent},
+		{"a client falls silent", "", 64, silent},
 		{"a packet claims to be of 256 MiB", "", 32, hugeLength},
 		{"CONNECTs as large as may be stay unfinished", "connect_timeout = \"2s\"", 96, unfinishedConnects},
 		{"topics have 65,535 levels", "", 64, manyLevels},
@@ -90,8 +90,8 @@ func (h *hostility) each(t *testing.T, n int, f func(i int, conn *net.TCPConn) e
 	}
 }
 
-// ended reads until the gateway ends the connection; that it does not is an error.
-func ended(conn io.Reader) error {
+// closed reads until the gateway ends the connection; that it does not is an error.
+func closed(conn io.Reader) error {
 	_, err := io.Copy(io.Discard, conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("the connection is still open after %v", patience)
@@ -127,7 +127,7 @@ func slowLoris(t *testing.T, h *hostility) {
 				}
 			}
 		})
-		err := ended(conn)
+		err := closed(conn)
 		close(stop)
 		writing.Wait()
 		return err
@@ -141,7 +141,7 @@ func slowLoris(t *testing.T, h *hostility) {
 func halfOpen(t *testing.T, h *hostility) {
 	n := scale(200, 4000)
 	h.did = fmt.Sprintf("%d connections", n)
-	h.each(t, n, func(_ int, conn *net.TCPConn) error { return ended(conn) })
+	h.each(t, n, func(_ int, conn *net.TCPConn) error { return closed(conn) })
 	h.wait()
 }
 
@@ -165,7 +165,7 @@ func silent(t *testing.T, h *hostility) {
 		if err := mqtt(conn, packet.Connect{ClientID: strconv.Itoa(i), KeepAlive: 1}); err != nil {
 			return err
 		}
-		return ended(conn)
+		return closed(conn)
 	})
 	h.wait()
 }
@@ -182,7 +182,7 @@ func hugeLength(t *testing.T, h *hostility) {
 		}
 		_, _ = conn.Write([]byte{[]byte{0x30, 0x10}[i%2], 0xff, 0xff, 0xff, 0x7f})
 		_, _ = conn.Write(make([]byte, 1<<20))
-		return ended(conn)
+		return closed(conn)
 	})
 	h.wait()
 }
@@ -198,7 +198,7 @@ func unfinishedConnects(t *testing.T, h *hostility) {
 	})
 	h.each(t, n, func(_ int, conn *net.TCPConn) error {
 		_, _ = conn.Write(b[:len(b)-1])
-		return ended(conn)
+		return closed(conn)
 	})
 	h.wait()
 }
@@ -227,7 +227,7 @@ func manyLevels(t *testing.T, h *hostility) {
 			if _, err := conn.Write(b); err != nil {
 				return err
 			}
-			err := ended(conn)
+			err := closed(conn)
 			_ = conn.Close()
 			if err != nil {
 				return err
