@@ -394,9 +394,9 @@ func run(t *testing.T, f func(ctx context.Context) error) {
 
 // collect subscribes to all of a broker and tallies what arrives; topics maps
 // each source to where it has to arrive.
-func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]string) {
+func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]string) *sim.Subscriber {
 	t.Helper()
-	listen(t, address, func(topic string, payload []byte) {
+	return listen(t, address, func(topic string, payload []byte) {
 		name, _, _ := strings.Cut(string(payload), " ")
 		if want, ok := topics[name]; ok && want != topic {
 			t.Errorf("%s arrived under %s, not %s", payload, topic, want)
@@ -407,7 +407,7 @@ func collect(t *testing.T, address string, tally *sim.Tally, topics map[string]s
 
 // listen subscribes to all of a broker and hands over what arrives, by one
 // goroutine; topic and payload are valid during the call.
-func listen(t *testing.T, address string, message func(topic string, payload []byte)) {
+func listen(t *testing.T, address string, message func(topic string, payload []byte)) *sim.Subscriber {
 	t.Helper()
 	subscribed := make(chan struct{}, 1)
 	s := &sim.Subscriber{
@@ -425,6 +425,7 @@ func listen(t *testing.T, address string, message func(topic string, payload []b
 	case <-time.After(patience):
 		t.Fatal("the collector is not subscribed")
 	}
+	return s
 }
 
 // settled waits until all that was acknowledged has arrived, and says what the

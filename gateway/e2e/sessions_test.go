@@ -25,6 +25,7 @@ func TestSessionsSurviveKillsOfTheGateway(t *testing.T) {
 	g.start()
 
 	var tally sim.Tally
+	var subscribers []*sim.Subscriber
 	var done sync.WaitGroup
 	for _, s := range []struct {
 		name    string
@@ -32,7 +33,7 @@ func TestSessionsSurviveKillsOfTheGateway(t *testing.T) {
 		version byte
 	}{{"a", 2, packet.V5}, {"b", 2, packet.V311}, {"c", 1, packet.V5}, {"d", 1, packet.V311}} {
 		subscribed := make(chan struct{}, 1)
-		run(t, (&sim.Subscriber{
+		subscriber := &sim.Subscriber{
 			Addr: g.mqtt, ClientID: "subscriber-" + s.name, Filter: s.name + "/#", QoS: s.qos, Version: s.version,
 			Message: func(_ string, payload []byte) { tally.Arrived(payload) },
 			Subscribed: func() {
@@ -41,7 +42,9 @@ func TestSessionsSurviveKillsOfTheGateway(t *testing.T) {
 				default:
 				}
 			},
-		}).Run)
+		}
+		run(t, subscriber.Run)
+		subscribers = append(subscribers, subscriber)
 		select {
 		case <-subscribed:
 		case <-time.After(patience):
@@ -85,6 +88,11 @@ func TestSessionsSurviveKillsOfTheGateway(t *testing.T) {
 	t.Logf("killed when so many were acknowledged: %v", moments)
 	done.Wait()
 	settled(t, &tally)
+	for _, s := range subscribers {
+		if n := s.Broken.Load(); n > 0 {
+			t.Errorf("%s: %d PUBLISHes came again after their PUBREL", s.ClientID, n)
+		}
+	}
 	for _, s := range tally.Sources() {
 		if got := s.Counts().Acked; got != each {
 			t.Errorf("%s: %d of %d acknowledged", s.Name, got, each)

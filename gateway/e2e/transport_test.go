@@ -33,6 +33,22 @@ func (w way) scheme() string {
 type cloud struct {
 	plain, bridged string
 	start, stop    func()
+	ours           bool
+}
+
+// repeated reports what the cloud sent again to its subscriber after it had
+// released it. Mosquitto 2.0.11 does so after a restart: what it loads beyond its
+// quota of messages in flight it queues, as if it had never been sent. Ours must not.
+func (c *cloud) repeated(t *testing.T, s *sim.Subscriber) {
+	t.Helper()
+	n := s.Broken.Load()
+	if n == 0 {
+		return
+	}
+	if c.ours {
+		t.Errorf("our broker sent %d PUBLISHes again after their PUBREL", n)
+	}
+	t.Logf("the cloud sent %d PUBLISHes again after their PUBREL; they are not the bridge's", n)
 }
 
 // newCloud starts a broker. server are the files of its certificate, ca is whom
@@ -69,7 +85,7 @@ func mosquittoCloud(t *testing.T, w way, server pair, ca string) *cloud {
 
 func packetboatCloud(t *testing.T, w way, server pair, ca string) *cloud {
 	t.Helper()
-	c := &cloud{bridged: freePort(t)}
+	c := &cloud{bridged: freePort(t), ours: true}
 	section := fmt.Sprintf("[[listener]]\naddress = %q\n", c.bridged)
 	if w.webSocket {
 		section += "transport = \"websocket\"\n"
@@ -107,8 +123,9 @@ topic = "cmd/{1}"
 // load is what is published at a gateway and collected at a cloud.
 type load struct {
 	sim.Tally
-	g      *gateway
-	counts map[*sim.Source]uint64
+	collector *sim.Subscriber
+	g         *gateway
+	counts    map[*sim.Source]uint64
 }
 
 // newLoad begins to publish at QoS 1 and 2, small messages and some that are longer
@@ -127,7 +144,7 @@ func newLoad(t *testing.T, g *gateway, c *cloud) *load {
 		{l.Add(sim.Source{Name: "once", Kind: "QoS 2", Once: true}), 2, n},
 		{l.Add(sim.Source{Name: "large", Kind: "QoS 2, 70 KiB", Once: true, Pad: 70 << 10}), 2, 10},
 	}
-	collect(t, c.plain, &l.Tally, map[string]string{"more": "sites/e2e/more", "once": "sites/e2e/once", "large": "sites/e2e/large"})
+	l.collector = collect(t, c.plain, &l.Tally, map[string]string{"more": "sites/e2e/more", "once": "sites/e2e/once", "large": "sites/e2e/large"})
 	for _, c := range clients {
 		p := &sim.Publisher{
 			Addr: g.mqtt, Topic: "sensors/" + c.source.Name, QoS: c.qos, Source: c.source, Count: c.count, Rate: int(c.count),
@@ -186,6 +203,7 @@ func carried(t *testing.T, g *gateway, c *cloud) {
 	l.accepted()
 	c.start()
 	l.settled()
+	c.repeated(t, l.collector)
 }
 
 // commanded publishes commands of that size at the cloud and waits for them at the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"packetboat/broker/packet"
@@ -24,7 +26,14 @@ type Subscriber struct {
 	// Subscribed is called after each SUBACK; may be nil.
 	Subscribed func()
 
-	received map[uint16]bool // QoS 2: handed over, PUBREL has not come
+	// Broken counts PUBLISHes that the server sent again, with DUP, after it had
+	// sent the PUBREL of the same message, which [MQTT-4.3.3-6] forbids: a sender
+	// upstream has no part in these. They are answered and not handed over.
+	Broken atomic.Uint64
+
+	received map[uint16]uint64 // QoS 2: handed over, PUBREL has not come; digests
+	released map[uint16]uint64 // QoS 2: the last message of an id whose PUBREL has come
+	seed     maphash.Seed
 }
 
 // Run receives until ctx ends; it returns nil then.
@@ -53,7 +62,7 @@ func (s *Subscriber) session(ctx context.Context) (done bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = x.Close() })
 	defer stop()
 	if !ack.SessionPresent || s.received == nil {
-		s.received = map[uint16]bool{}
+		s.forget()
 	}
 	out := packet.AppendSubscribe(nil, s.Version, &packet.Subscribe{
 		ID: 1, Filters: []packet.Filter{{Filter: s.Filter, QoS: s.QoS}},
@@ -84,6 +93,12 @@ func (s *Subscriber) session(ctx context.Context) (done bool, err error) {
 	}
 }
 
+// forget begins a new session.
+func (s *Subscriber) forget() {
+	s.received, s.released = map[uint16]uint64{}, map[uint16]uint64{}
+	s.seed = maphash.MakeSeed()
+}
+
 // take handles a packet and appends the answer.
 func (s *Subscriber) take(out []byte, typ, flags byte, body []byte) ([]byte, error) {
 	switch typ {
@@ -92,14 +107,13 @@ func (s *Subscriber) take(out []byte, typ, flags byte, body []byte) ([]byte, err
 		if err := packet.ParsePublish(flags, body, s.Version, &p); err != nil {
 			return out, err
 		}
-		if p.QoS < 2 || !s.received[p.ID] {
+		if p.QoS < 2 || s.fresh(&p) {
 			s.Message(p.Topic, p.Payload)
 		}
 		switch p.QoS {
 		case 1:
 			out = packet.AppendAck(out, s.Version, packet.PUBACK, p.ID, packet.Success)
 		case 2:
-			s.received[p.ID] = true
 			out = packet.AppendAck(out, s.Version, packet.PUBREC, p.ID, packet.Success)
 		}
 	case packet.PUBREL:
@@ -107,7 +121,10 @@ func (s *Subscriber) take(out []byte, typ, flags byte, body []byte) ([]byte, err
 		if err != nil {
 			return out, err
 		}
-		delete(s.received, a.ID)
+		if digest, ok := s.received[a.ID]; ok {
+			s.released[a.ID] = digest
+			delete(s.received, a.ID)
+		}
 		out = packet.AppendAck(out, s.Version, packet.PUBCOMP, a.ID, packet.Success)
 	case packet.SUBACK:
 		var a packet.Suback
@@ -126,4 +143,24 @@ func (s *Subscriber) take(out []byte, typ, flags byte, body []byte) ([]byte, err
 		return out, errors.New("the server has disconnected")
 	}
 	return out, nil
+}
+
+// fresh tells whether a QoS 2 message has not come before, and notes that it has
+// come now.
+func (s *Subscriber) fresh(p *packet.Publish) bool {
+	if _, ok := s.received[p.ID]; ok {
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	_, _ = h.WriteString(p.Topic)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(p.Payload)
+	digest := h.Sum64()
+	s.received[p.ID] = digest
+	if old, ok := s.released[p.ID]; ok && p.Dup && old == digest {
+		s.Broken.Add(1)
+		return false
+	}
+	return true
 }
