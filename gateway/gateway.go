@@ -25,6 +25,10 @@ type Options struct {
 	Log     *slog.Logger // nil: slog.Default
 	Version string       // for $SYS
 
+	// Helper is the command whose process calls users.Help, and so verifies
+	// passwords; none: this process does.
+	Helper []string
+
 	// Load reads the configuration again, and checks it, for Reload; nil: it cannot
 	// be.
 	Load func() (*config.Config, error)

@@ -23,6 +23,7 @@ func (g *Gateway) openLogins() {
 	g.logins.anonymous = make(map[string]bool)
 	g.logins.users = users.New(users.Options{
 		Path: g.cfg.Auth.Users, Log: g.log, FailedLogins: g.cfg.Limits.FailedLogins, Changed: g.endUsers,
+		Helper: g.opt.Helper,
 	})
 }
 

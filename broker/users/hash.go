@@ -110,25 +110,26 @@ func parseSums(h *hash, enc *base64.Encoding, salt, sum string, least, most int)
 	return h, nil
 }
 
-// matches reports whether h is of that password. It takes its time.
-func (h *hash) matches(password []byte) bool {
-	var sum []byte
+// compute makes the sum of a password as that of h was made. It takes its time.
+func (h *hash) compute(password []byte) []byte {
 	switch h.kind {
 	case 'a':
-		sum = argon2.IDKey(password, h.salt, h.time, h.memory, h.threads, uint32(len(h.sum)))
+		return argon2.IDKey(password, h.salt, h.time, h.memory, h.threads, uint32(len(h.sum)))
 	case '7':
-		var err error
-		if sum, err = pbkdf2.Key(sha512.New, string(password), h.salt, h.iterations, len(h.sum)); err != nil {
-			return false
+		sum, err := pbkdf2.Key(sha512.New, string(password), h.salt, h.iterations, len(h.sum))
+		if err != nil {
+			return nil // which matches nothing
 		}
-	case '6':
-		d := sha512.New()
-		_, _ = d.Write(password)
-		_, _ = d.Write(h.salt)
-		sum = d.Sum(nil)
+		return sum
 	}
-	return subtle.ConstantTimeCompare(sum, h.sum) == 1
+	d := sha512.New()
+	_, _ = d.Write(password)
+	_, _ = d.Write(h.salt)
+	return d.Sum(nil)
 }
+
+// is reports whether sum, that of a password, is that of h.
+func (h *hash) is(sum []byte) bool { return subtle.ConstantTimeCompare(sum, h.sum) == 1 }
 
 // newHash makes a hash of a password, with a salt of its own.
 func newHash(password []byte) *hash {

@@ -32,8 +32,12 @@ type Options struct {
 	// and some seconds later again, for logins that were under way. nil: nobody asks.
 	Changed func()
 
+	// Helper is the command whose process calls [Help], so that hashes are computed
+	// outside of this one; none: they are computed here.
+	Helper []string
+
 	Workers   int // hashes computed at a time: half of the processors, at most 2
-	Queue     int // logins that may wait for them, 1,024, some 10 s of a Pi 4; more are told to come later
+	Queue     int // logins that may wait for them, 256, some seconds of a Pi 4; more are told to come later
 	Addresses int // with failed logins that are remembered, 10,000
 }
 
@@ -89,7 +93,7 @@ func New(opt Options) *Users {
 		}
 	}
 	def(&opt.Workers, min(2, max(1, runtime.GOMAXPROCS(0)/2)))
-	def(&opt.Queue, 1024)
+	def(&opt.Queue, 256)
 	def(&opt.Addresses, 10_000)
 	if opt.Log == nil {
 		opt.Log = slog.Default()
@@ -148,22 +152,29 @@ func (u *Users) Run(ctx context.Context) error {
 // garbage collector, which has the memory of each hash to clear, half of the work.
 // After a power cut, when all passwords are right, there is no rest.
 func (u *Users) runWorker(ctx context.Context) {
-	rest := time.NewTimer(0)
+	rest, idle := time.NewTimer(time.Hour), time.NewTimer(helperIdle)
+	pause := time.Duration(0)
 	defer rest.Stop()
+	defer idle.Stop()
+	by := helper{command: u.opt.Helper}
+	defer by.stop()
 	for {
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-			return
+		var jobs chan *job // none while it rests
+		if pause == 0 {
+			jobs = u.jobs
 		}
 		select {
-		case j := <-u.jobs:
+		case <-rest.C:
+			pause = 0
+		case j := <-jobs:
 			began := time.Now()
-			pause := time.Duration(0)
-			if wrong := u.work(j); wrong {
+			if wrong := u.work(ctx, &by, j); wrong {
 				pause = time.Since(began)
+				rest.Reset(pause)
 			}
-			rest.Reset(pause)
+			idle.Reset(helperIdle)
+		case <-idle.C:
+			by.stop()
 		case <-ctx.Done():
 			return
 		}

@@ -96,6 +96,9 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 		usage(out)
 		return exitFine
 	}
+	if name == helperCommand {
+		return runHelper(os.Stdin, out, errOut)
+	}
 	var names []string
 	for _, c := range commands() {
 		if c.name == name {

@@ -32,7 +32,7 @@ func runCommand(ctx context.Context, e *env, args []string) int {
 	}
 	log := gateway.NewLog(cfg.Log, e.err)
 	g := gateway.New(cfg, gateway.Options{
-		Log: log, Version: version(),
+		Log: log, Version: version(), Helper: helper(),
 		Load: func() (*config.Config, error) { return loadChecked(*path) },
 	})
 	ctx, cancel := context.WithCancel(ctx)
