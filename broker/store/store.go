@@ -88,13 +88,14 @@ type Store struct {
 	credit       int64  // bytes that may be staged before the bounds are looked at again
 	full         bool
 	ending       bool
-	poolAt       uint64        // µs of uptime: no spare segment is made before
-	tight        atomic.Bool   // what was dropped has to be freed before more is staged
-	loose        chan struct{} // closed when it is
-	stalled      []*Consumer   // whose log could not be read; tried again by the housekeeping
-	ledgerErrors uint64        // since Open
-	unpinned     wal.Pos       // of the newest record that made a segment free to go
-	idShift      uint64        // 0 but in the test without the rule id_from_seq
+	poolAt       uint64                 // µs of uptime: no spare segment is made before
+	tight        atomic.Bool            // what was dropped has to be freed before more is staged
+	loose        chan struct{}          // closed when it is
+	readers      map[*Consumer]struct{} // with memory for a frame
+	stalled      []*Consumer            // whose log could not be read; tried again by the housekeeping
+	ledgerErrors uint64                 // since Open
+	unpinned     wal.Pos                // of the newest record that made a segment free to go
+	idShift      uint64                 // 0 but in the test without the rule id_from_seq
 	accepted     uint64
 	staging      uint64 // counts publishes, to find those with a consumer twice
 }
@@ -126,7 +127,7 @@ func open(dir string, opt Options, reading *reading) (*Store, error) {
 	}
 	s := &Store{
 		opt: opt, fs: opt.FS, log: opt.Log,
-		consumers: map[uint32]*Consumer{}, byName: map[string]*Consumer{},
+		consumers: map[uint32]*Consumer{}, byName: map[string]*Consumer{}, readers: map[*Consumer]struct{}{},
 		origins: map[string]*origin{}, originNum: map[uint32]*origin{},
 		loose: make(chan struct{}),
 		kv:    map[string][]byte{}, retained: map[string]*Message{},
@@ -240,6 +241,7 @@ func (s *Store) keep(ctx context.Context) {
 		s.takeCensuses()
 		s.keepBounds(ctx)
 		if ticked {
+			s.restReaders()
 			s.fillPool()
 		}
 	}
