@@ -40,7 +40,7 @@ func TestTheUnitsHaveNoMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The program need not be installed here.
-		there := strings.ReplaceAll(string(text), "/usr/local/bin/packetboat", self)
+		there := strings.ReplaceAll(string(text), "/usr/bin/packetboat", self)
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(there), 0o644); err != nil {
 			t.Fatal(err)
