@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -23,11 +24,10 @@ func systemd(log *slog.Logger) func(state string) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return func(string) {}
 	}
-	failed := false
+	var failed atomic.Bool
 	return func(state string) {
-		if _, err := daemon.SdNotify(false, state); err != nil && !failed {
+		if _, err := daemon.SdNotify(false, state); err != nil && failed.CompareAndSwap(false, true) {
 			log.Warn("systemd cannot be told the state", "error", err)
-			failed = true
 		}
 	}
 }

@@ -46,15 +46,13 @@ func (g *Gateway) openWeb(s *stage, api *admin.Server) {
 		return
 	}
 	w := &web{g: g, cfg: &g.cfg.Admin}
-	beat := newPulse(g.routes)
-	s.run("sign of life", beat.run)
 	w.server = admin.NewWeb(admin.WebOptions{
 		API: api,
 		Sources: admin.Sources{
 			ID: g.cfg.Gateway.ID, Version: g.opt.Version, Broker: g.broker, Store: g.store, Users: g.logins.users,
 			Bridges: g.bridges.all, Adapters: g.adapters,
 		},
-		Alive: beat.feel, Ready: g.ready,
+		Alive: g.beat.feel, Ready: g.ready,
 		Address: w.cfg.Address, Serves: w.serves,
 		Users: g.logins.users, Names: w.cfg.Users,
 		Log: g.log,

@@ -40,6 +40,7 @@ type command struct {
 type env struct {
 	out, err *os.File
 	cmd      *command
+	describe func(f *flag.FlagSet) // takes the place of printing the help; nil: it is printed
 }
 
 func commands() []command {
@@ -57,6 +58,7 @@ func commands() []command {
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
 		{name: "frame", args: "[-config FILE] [-adapter NAME] [-hex BYTES] [-json]", summary: "show what an adapter makes of bytes: frames, fields, topics", help: frameHelp, run: frameCommand},
 		{name: "sim", args: "serial | tcp HOST:PORT | modbus | mqtt HOST:PORT", summary: "simulate devices, to try things with", help: simHelp, run: simCommand},
+		{name: "completion", args: "bash | zsh | fish", summary: "print a script that has the shell complete commands", help: completionHelp, run: completionCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}
 }
@@ -113,7 +115,7 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "packetboat is an edge gateway: what it has acknowledged is on disk, and reaches the cloud.\n\nusage: packetboat COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\npacketboat help COMMAND tells more. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.\n")
 }
@@ -149,6 +151,10 @@ func (e *env) parse(f *flag.FlagSet, args []string) (code int, ok bool) {
 }
 
 func (e *env) help(w io.Writer, f *flag.FlagSet) {
+	if e.describe != nil {
+		e.describe(f)
+		return
+	}
 	fmt.Fprintf(w, "usage: packetboat %s %s\n\n%s\n", e.cmd.name, e.cmd.args, e.cmd.summary)
 	if e.cmd.help != "" {
 		fmt.Fprintf(w, "\n%s", e.cmd.help)
