@@ -44,6 +44,7 @@ type env struct {
 
 func commands() []command {
 	return []command{
+		{name: "init", args: "[-serial PORT | -tcp ADDRESS] [-cloud URL …] [-o FILE]", summary: "write a first configuration, by a few questions or flags", help: initHelp, run: initCommand},
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE] [-print]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},

@@ -152,7 +152,7 @@ func (r *reachFlags) secret() (password []byte, has bool, err error) {
 		return []byte(*r.password), true, nil
 	case *r.passwordFile == "-":
 		line, err := firstLine(os.Stdin)
-		return line, err == nil, err
+		return line, err == nil, wrap("read the password from standard input", err)
 	case *r.passwordFile != "":
 		file, err := os.Open(*r.passwordFile)
 		if err != nil {
@@ -160,7 +160,7 @@ func (r *reachFlags) secret() (password []byte, has bool, err error) {
 		}
 		defer file.Close()
 		line, err := firstLine(file)
-		return line, err == nil, err
+		return line, err == nil, wrap("read the password from "+*r.passwordFile, err)
 	case inEnv && *r.user != "":
 		return []byte(env), true, nil
 	}
@@ -177,15 +177,20 @@ func firstLine(from io.Reader) ([]byte, error) {
 			line = append(line, one[0])
 			continue
 		}
+		if err == io.EOF && n == 0 && len(line) == 0 {
+			return nil, errNothing
+		}
 		if n == 1 || err == io.EOF {
 			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the password: %w", err)
+			return nil, fmt.Errorf("read a line: %w", err)
 		}
 	}
-	return nil, errors.New("the password's line is longer than 64 KiB")
+	return nil, errors.New("the line is longer than 64 KiB")
 }
+
+var errNothing = errors.New("nothing came, not even an empty line")
 
 // server finds where to go.
 func (r *reachFlags) server(e *env, o *client.Options) (where string, err error) {
