@@ -200,7 +200,7 @@ type refusedConnect struct {
 }
 
 func (e *refusedConnect) Error() string {
-	s := reason(e.code)
+	s := packet.Reason(e.code)
 	if e.text != "" {
 		s += ": " + e.text
 	}

@@ -45,6 +45,7 @@ type env struct {
 
 func commands() []command {
 	return []command{
+		{name: "init", args: "[-serial PORT | -tcp ADDRESS] [-cloud URL …] [-o FILE]", summary: "write a first configuration, by a few questions or flags", help: initHelp, run: initCommand},
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE] [-print]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},
@@ -53,6 +54,8 @@ func commands() []command {
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "passwd", args: "[-config FILE | -file FILE] [-delete] NAME | -list", summary: "add, change, remove users that may log in", help: passwdHelp, run: passwdCommand},
+		{name: "pub", args: "-t TOPIC -m TEXT | -f FILE | -l | -n", summary: "publish messages, to the gateway or any broker", help: pubHelp, run: pubCommand},
+		{name: "sub", args: "-t TOPIC … [-v | -F FORMAT | -json]", summary: "subscribe and print what comes, from the gateway or any broker", help: subHelp, run: subCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
