@@ -13,6 +13,7 @@ import (
 	"packetboat/adapters"
 	"packetboat/broker/transport"
 	"packetboat/config"
+	"packetboat/gateway/admin"
 )
 
 // reopenAfter is how long after a failure a listener is opened again: its
@@ -33,6 +34,13 @@ type door struct {
 	told  string       // why it does not open, since it last did
 
 	isOpen atomic.Bool
+	shown  shown
+}
+
+// shown is what operators are told about a listener, whoever asks.
+type shown struct {
+	trouble atomic.Pointer[admin.Problem] // why it does not open; nil: it is, or was not tried
+	certs   atomic.Pointer[certs]         // nil: no TLS, or not read yet
 }
 
 // listen opens all listeners and lets them be served in s; those that cannot
@@ -157,6 +165,7 @@ func (d *door) open(ctx context.Context) error {
 		if d.certs, err = newCerts(d.cfg.TLS, d.g.log); err != nil {
 			return err
 		}
+		d.shown.certs.Store(d.certs)
 	}
 	ln, err := d.socket(ctx)
 	if err != nil {
@@ -165,6 +174,7 @@ func (d *door) open(ctx context.Context) error {
 	d.ln, d.told = ln, ""
 	d.g.logins.let(ln.Addr(), d.cfg.Anonymous)
 	d.isOpen.Store(true)
+	d.shown.trouble.Store(nil)
 	d.g.log.Info("listening", "address", ln.Addr().String(), "transport", d.cfg.Transport, "tls", d.certs != nil, "anonymous", d.cfg.Anonymous)
 	return nil
 }
@@ -236,6 +246,7 @@ func (d *door) complain(err error) {
 	default:
 		remedy = adapters.ListenRemedy(d.cfg.Address, err)
 	}
+	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself"})
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
 		"remedy", remedy, "config", d.g.cfg.At(d.key+key).String())
 }
