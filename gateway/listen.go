@@ -254,18 +254,25 @@ func (d *door) complain(err error) {
 // checkFiles warns when fewer files may be open than connections. That the soft
 // limit is raised to the hard one, package syscall sees to.
 func (g *Gateway) checkFiles() {
-	const others = 100 // segments, ports, bridges
-	var most uint64
-	for i := range g.cfg.Listeners {
-		most += uint64(g.cfg.Listeners[i].MaxConnections)
-	}
-	for i := range g.cfg.TCP {
-		most += uint64(g.cfg.TCP[i].MaxConnections)
-	}
+	need := FilesNeeded(g.cfg)
 	var may syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= most+others {
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= need {
 		return
 	}
-	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", most,
-		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", most+others))
+	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", need-otherFiles,
+		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", need))
+}
+
+const otherFiles = 100 // segments, ports, bridges
+
+// FilesNeeded is how many files may be open at once in a gateway of that
+// configuration, with all the connections that it allows.
+func FilesNeeded(c *config.Config) (most uint64) {
+	for i := range c.Listeners {
+		most += uint64(c.Listeners[i].MaxConnections)
+	}
+	for i := range c.TCP {
+		most += uint64(c.TCP[i].MaxConnections)
+	}
+	return most + otherFiles
 }

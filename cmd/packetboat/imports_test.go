@@ -45,10 +45,11 @@ var graph = map[string][]string{
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/admin": {"adapters", "bridge", "broker", "broker/packet", "broker/store", "broker/users",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/common/expfmt"},
+	"gateway/doctor":      {"adapters", "adapters/serial", "bridge", "config", "gateway", "gateway/admin"},
 	"gateway/e2e":         {},
 	"gateway/interop":     {},
 	"gateway/powercut":    {"cmd/packetboat/sim"},
-	"cmd/packetboat":      {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/acl", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat":      {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/acl", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin", "gateway/doctor"},
 	"cmd/packetboat/demo": {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":  {"adapters/frame", "broker/packet", "github.com/creack/pty"},
 }
