@@ -149,6 +149,13 @@ func (e *examination) failed(step string, err error, took time.Duration) {
 // expiresSoon is how long before its end a certificate is worth a warning.
 const expiresSoon = 14 * 24 * time.Hour
 
+// endsSoon reports whether a certificate should be renewed now. Those that are made
+// for some days only are renewed by programs, late in their time.
+func endsSoon(c *x509.Certificate) bool {
+	left := time.Until(c.NotAfter)
+	return left < expiresSoon && left < c.NotAfter.Sub(c.NotBefore)/3
+}
+
 // files reads those of TLS; false: they cannot be used.
 func (e *examination) files() (ok bool) {
 	t := &e.b.cfg.TLS
@@ -165,7 +172,7 @@ func (e *examination) files() (ok bool) {
 		f.Text = "the authorities can be read"
 	} else if pair, err := tls.LoadX509KeyPair(t.Cert, t.Key); err == nil {
 		f.Text = "the client's certificate and key can be read; " + remaining(pair.Leaf)
-		if time.Until(pair.Leaf.NotAfter) < expiresSoon {
+		if endsSoon(pair.Leaf) {
 			f.Outcome, f.Remedy = Doubtful, "renew tls.cert: the new file is read for the next connection"
 		}
 	}
@@ -259,7 +266,7 @@ func (e *examination) secured(s *tls.ConnectionState, took time.Duration) {
 		}
 	}
 	f.Text += "; " + remaining(soonest)
-	if time.Until(soonest.NotAfter) < expiresSoon {
+	if endsSoon(soonest) {
 		f.Outcome, f.Remedy = Doubtful, "have it renewed at the server"
 	}
 	e.tell(f)
@@ -332,8 +339,8 @@ func (e *examination) refused(err error, took time.Duration) {
 	var no *refusedConnect
 	var at *dial.Error
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		err = &noConnack{fmt.Errorf("no answer to CONNECT within %v", took.Round(time.Millisecond))}
+	case late(err) == errLate:
+		err = &noConnack{fmt.Errorf("no answer to CONNECT within %v", e.visit.StepTimeout)}
 	case !errors.As(err, &no) && !errors.As(err, &at):
 		err = &noConnack{fmt.Errorf("no MQTT %s answer to CONNECT: %w", e.b.cfg.Version, err)}
 	}
@@ -370,16 +377,24 @@ func (g *guest) allows(b *Bridge) string {
 	}
 	switch {
 	case !g.own:
-		text += ", session not kept (that of the bridge: asked for " + expiry.String() + ")"
+		text += ", session not kept (that of the bridge: asked for " + lasting(expiry) + ")"
 	case a.HasSessionExpiry:
-		text += fmt.Sprintf(", session kept for %v", time.Duration(a.SessionExpiry)*time.Second)
+		text += ", session kept for " + lasting(time.Duration(a.SessionExpiry)*time.Second)
 	default:
-		text += fmt.Sprintf(", session kept for %v", expiry)
+		text += ", session kept for " + lasting(expiry)
 	}
 	if a.HasServerKeepAlive {
 		text += fmt.Sprintf(", keep alive %ds", a.ServerKeepAlive)
 	}
 	return text
+}
+
+// lasting is a duration as in the configuration.
+func lasting(d time.Duration) string {
+	if day := 24 * time.Hour; d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
 }
 
 // roundTrip has a message go to the cloud and come back.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
+	"time"
 
 	"packetboat/broker/packet"
 )
@@ -31,14 +33,12 @@ func (b *Bridge) newGuest(raw net.Conn, shown credentials, own bool) *guest {
 	return g
 }
 
-// within runs f until ctx ends.
+// within runs f until ctx ends: then what it does with the connection fails by a
+// deadline.
 func (g *guest) within(ctx context.Context, f func() error) error {
-	stop := context.AfterFunc(ctx, func() { _ = g.raw.Close() }) // releases it
-	err := f()
-	if !stop() && err != nil {
-		return ctx.Err()
-	}
-	return err
+	stop := context.AfterFunc(ctx, func() { _ = g.raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return f()
 }
 
 // login sends CONNECT and takes the answer; [refusedConnect] is a no.
@@ -83,7 +83,7 @@ func (g *guest) roundTrip(topic string, payload []byte) error {
 	}
 	_, body, err := g.until(packet.SUBACK)
 	if err != nil {
-		return fmt.Errorf("%w: the connection ended on SUBSCRIBE: %w", errMayNotSubscribe, err)
+		return fmt.Errorf("%w: no answer to SUBSCRIBE: %w", errMayNotSubscribe, late(err))
 	}
 	var granted packet.Suback
 	if err := packet.ParseSuback(packet.SUBACK, body, g.version, &granted); err != nil {
@@ -99,16 +99,26 @@ func (g *guest) roundTrip(topic string, payload []byte) error {
 	return g.awaitBoth(topic, payload, id)
 }
 
+// errLate stands for the deadline of a connection, whose text is about sockets.
+var errLate = errors.New("not in time")
+
+func late(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errLate
+	}
+	return err
+}
+
 // awaitBoth waits for the PUBACK and for the message.
 func (g *guest) awaitBoth(topic string, payload []byte, id uint16) error {
 	acked, came := false, false
 	for !acked || !came {
 		typ, flags, body, err := g.next()
 		if err != nil && !acked {
-			return fmt.Errorf("%w: no acknowledgement came: %w", errMayNotPublish, err)
+			return fmt.Errorf("%w: no acknowledgement came: %w", errMayNotPublish, late(err))
 		}
 		if err != nil {
-			return fmt.Errorf("%w: it was acknowledged and did not come back: %w", errMayNotPublish, err)
+			return fmt.Errorf("%w: it was acknowledged and did not come back: %w", errMayNotPublish, late(err))
 		}
 		switch typ {
 		case packet.PUBACK:

@@ -102,7 +102,7 @@ func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 			fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, purge ends them", b.name))
 	}
 	st := b.state
-	waits := "nothing waits yet; what comes is kept on the disk"
+	waits := "no messages wait on the disk yet; what comes is kept there"
 	if b.waiting > 0 {
 		waits = fmt.Sprintf("%d messages wait on the disk, the oldest for %v; they go when it is online", b.waiting, b.oldest.Round(time.Second))
 	}

@@ -130,7 +130,7 @@ func (c *certs) trouble(now time.Time) (what, remedy string) {
 		return fmt.Sprintf("the certificate in %s is not valid before %s, and here it is %s: clients that verify it will not connect, unless it is this machine's clock that is wrong",
 				c.cfg.Cert, leaf.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)),
 			"check this machine's clock (timedatectl): without a battery it may be wrong until the network has told it"
-	case now.After(leaf.NotAfter.Add(-expiresSoon)) && leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiresSoon:
+	case leaf.NotAfter.Sub(now) < min(expiresSoon, leaf.NotAfter.Sub(leaf.NotBefore)/3):
 		return fmt.Sprintf("the certificate in %s expires on %s", c.cfg.Cert, leaf.NotAfter.UTC().Format(time.RFC3339)),
 			"renew it; the new file is taken without a restart"
 	}
@@ -138,7 +138,8 @@ func (c *certs) trouble(now time.Time) (what, remedy string) {
 }
 
 // expiresSoon is how long before its end a certificate is a problem: time enough
-// to renew it. Those that are made for less than twice that are renewed by programs.
+// to renew it. Those that are made for some days only are renewed by programs, late in
+// their time.
 const expiresSoon = 14 * 24 * time.Hour
 
 // A tlsError is what is wrong with one of the files.
