@@ -68,7 +68,7 @@ func (c *conn) connectError(err error) error {
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)
+		return &noConnack{fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)}
 	}
-	return fmt.Errorf("no MQTT %s answer to CONNECT: %w", c.b.cfg.Version, err)
+	return &noConnack{fmt.Errorf("no MQTT %s answer to CONNECT: %w", c.b.cfg.Version, err)}
 }

@@ -28,6 +28,7 @@ func (p Phase) String() string {
 type State struct {
 	Phase  Phase
 	Since  time.Time // of this phase
+	Down   time.Time // since when it is not connected, whatever is tried; zero while it is
 	Server string    // that is or was last talked to
 	Until  time.Time // BackingOff, Refused: the next attempt
 	Err    error     // the last error, also when all is well again; nil: none yet
@@ -105,8 +106,14 @@ func (s *stateBox) set(p Phase, server string, until time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if p != s.Phase {
+	if p != s.Phase || s.Since.IsZero() {
 		s.Since = now
+	}
+	switch {
+	case p == Online || p == Stalled:
+		s.Down = time.Time{}
+	case s.Down.IsZero():
+		s.Down = now
 	}
 	s.Phase, s.Until = p, until
 	if server != "" {

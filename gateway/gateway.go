@@ -62,6 +62,7 @@ type Gateway struct {
 	doors    []*door // listeners that were or will be opened
 	beat     *pulse  // the router's
 	web      atomic.Pointer[web]
+	trend    trend
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns
@@ -138,6 +139,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	for _, a := range g.adapters {
 		edge.run("adapter "+a.Name(), a.Run)
 	}
+	edge.run("trend", func(ctx context.Context) error { return g.trend.run(ctx, g.sample) })
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
 	g.openAdmin(edge) // when there is something to tell

@@ -14,6 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"packetboat/bridge"
+	"packetboat/broker/store"
 )
 
 const stateStopping = daemon.SdNotifyStopping
@@ -76,6 +77,7 @@ type snapshot struct {
 	paused       int // links that are not read, since the queue takes nothing
 	clients      int64
 	closed       []string // listeners that do not open
+	more         outlook  // only where problems are asked for
 }
 
 type bridgeState struct {
@@ -84,6 +86,10 @@ type bridgeState struct {
 	waiting uint64
 	oldest  time.Duration
 	dead    uint64 // dead letters
+	flow    flow
+
+	dropped  uint64 // messages in the last minute, as there was no room
+	whenFull string // what its lanes do then
 }
 
 func (g *Gateway) snapshot() snapshot {
@@ -100,7 +106,9 @@ func (g *Gateway) snapshot() snapshot {
 		for _, l := range b.Lag() {
 			st.waiting += l.Messages
 			st.oldest = max(st.oldest, l.Oldest)
+			st.flow.dropped += l.Lost[store.Dropped]
 		}
+		st.flow.waiting = st.waiting
 		s.bridges = append(s.bridges, st)
 	}
 	for _, d := range g.doors {

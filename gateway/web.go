@@ -37,6 +37,7 @@ type web struct {
 	told  string       // why it does not open, since it last did
 
 	isOpen atomic.Bool
+	shown  shown
 }
 
 // openWeb opens admin.address and lets it be served in s, with the API of the
@@ -108,6 +109,7 @@ func (w *web) listen(ctx context.Context) error {
 		if w.certs, err = newCerts(adminTLS(&w.cfg.TLS), w.g.log); err != nil {
 			return err
 		}
+		w.shown.certs.Store(w.certs)
 	}
 	ln, err := adapters.ListenTCP(ctx, w.cfg.Address)
 	if err != nil {
@@ -115,6 +117,7 @@ func (w *web) listen(ctx context.Context) error {
 	}
 	w.ln, w.told = ln, ""
 	w.isOpen.Store(true)
+	w.shown.trouble.Store(nil)
 	w.g.log.Info("serving operators by HTTP", "address", ln.Addr().String(), "tls", w.certs != nil, "users", len(w.cfg.Users))
 	return nil
 }
@@ -147,6 +150,9 @@ func (w *web) complain(err error) {
 	} else {
 		remedy = adapters.ListenRemedy(w.cfg.Address, err) + `, or "" for none`
 	}
+	w.shown.trouble.Store(&admin.Problem{
+		What: fmt.Sprintf("not serving operators by HTTP on %s (admin.address): %v", w.cfg.Address, err), Remedy: remedy + "; it is tried again by itself",
+	})
 	w.g.log.Error("operators cannot be served by HTTP; will keep trying", "address", w.cfg.Address, "error", err,
 		"remedy", remedy, "config", w.g.cfg.At(key).String())
 }

@@ -289,6 +289,7 @@ type Stats struct {
 	DiskBytes    int64
 	Segments     int64
 	Staged       int64
+	Queued       uint64 // bytes that wait, about; what several consumers wait for counts for each
 	Consumers    int
 	Retained     int
 	LedgerErrors uint64   // ledgers that were wrong, see the log
@@ -300,7 +301,12 @@ func (s *Store) Stats() Stats {
 	w := s.wal.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	queued := uint64(0)
+	for _, c := range s.consumers {
+		queued += c.queuedBytes
+	}
 	return Stats{
+		Queued:   queued,
 		Messages: s.accepted, Commits: w.Commits, Bytes: w.Bytes, Slowest: w.Slowest,
 		DiskBytes: w.DiskBytes, Segments: int64(w.Segments), Staged: s.wal.Staged(),
 		Consumers: len(s.consumers), Retained: len(s.retained), LedgerErrors: s.ledgerErrors, Damage: s.damage,

@@ -49,10 +49,11 @@ var graph = map[string][]string{
 	"gateway/e2e":           {},
 	"gateway/interop":       {},
 	"gateway/powercut":      {"cmd/packetboat/sim"},
-	"cmd/packetboat":        {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/acl", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin", "cmd/packetboat/client", "bridge/dial", "broker/packet"},
+	"cmd/packetboat":        {"cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "broker/acl", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin", "cmd/packetboat/client", "bridge/dial", "broker/packet", "gateway/doctor"},
 	"cmd/packetboat/demo":   {"cmd/packetboat/sim", "broker", "broker/store"},
 	"cmd/packetboat/sim":    {"adapters/frame", "broker/packet", "github.com/creack/pty"},
 	"cmd/packetboat/client": {"bridge/dial", "broker/packet"},
+	"gateway/doctor":        {"adapters", "adapters/serial", "bridge", "config", "gateway", "gateway/admin"},
 }
 
 func TestImportsPointTheWayTheDataFlows(t *testing.T) {

@@ -216,11 +216,27 @@ type Status struct {
 	ID       string    `json:"id"`
 	Version  string    `json:"version"`
 	Uptime   float64   `json:"uptime_seconds"`
+	Flowing  string    `json:"flowing"`  // what comes in goes on: FlowYes, FlowPartly, FlowNo
 	Problems []Problem `json:"problems"` // what is wrong, the worst first
 	Disk     Disk      `json:"disk"`
 	Bridges  []Bridge  `json:"bridges"`
 	Adapters Adapters  `json:"adapters"`
 	Clients  int64     `json:"clients"` // connected
+	Lost     uint64    `json:"lost"`    // messages, of all queues, for whatever reason
+	Clock    Clock     `json:"clock"`
+}
+
+// What Status.Flowing is.
+const (
+	FlowYes    = "yes"
+	FlowPartly = "partly" // some bridges or adapters do not work
+	FlowNo     = "no"     // nothing reaches any cloud, or the disk or the queue takes nothing
+)
+
+// Clock is the gateway's.
+type Clock struct {
+	Now          time.Time `json:"now"`
+	Synchronised bool      `json:"synchronised"` // as the kernel has been told, by NTP say
 }
 
 // Problem is something that an operator should know, and what to do about it.
@@ -232,8 +248,10 @@ type Problem struct {
 // Disk is the state of the disk queue.
 type Disk struct {
 	Dir          string   `json:"dir"`
-	Bytes        int64    `json:"bytes"`    // of all files
-	MaxSize      int64    `json:"max_size"` // 0 = none
+	Bytes        int64    `json:"bytes"`           // of all files
+	MaxSize      int64    `json:"max_size"`        // 0 = none
+	FullIn       *float64 `json:"full_in_seconds"` // at the rate of the last minute, until messages are dropped or refused; null: it does not fill
+	FreeBytes    int64    `json:"free_bytes"`      // of the file system; -1: not known
 	Segments     int64    `json:"segments"`
 	Failed       string   `json:"failed,omitempty"` // why it takes no writes
 	SlowestSync  float64  `json:"slowest_sync_seconds"`
@@ -253,11 +271,13 @@ func DiskOf(s *store.Store) Disk {
 
 // Bridge is the state of a bridge.
 type Bridge struct {
-	Name    string  `json:"name"`
-	State   string  `json:"state"`
-	Error   string  `json:"error,omitempty"`
-	Waiting uint64  `json:"waiting"`
-	Oldest  float64 `json:"oldest_seconds"`
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	Since     time.Time `json:"since,omitzero"` // of the state
+	Error     string    `json:"error,omitempty"`
+	Waiting   uint64    `json:"waiting"`
+	Oldest    float64   `json:"oldest_seconds"`
+	DrainedIn *float64  `json:"drained_in_seconds"` // at the rate of the last minute, with what comes in; null: not known, or never
 
 	DeadLetters uint64 `json:"dead_letters"` // kept of what the cloud would not take
 }
