@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,7 +207,7 @@ func TestWhoMayDoWhatByHTTP(t *testing.T) {
 		{"what is not there says nothing to nobody", guarded, asks{path: "/nothing"}, 401},
 		{"what is not there", guarded, asks{path: "/nothing", basic: "ann:ann"}, 404},
 		{"what is not there in the API", guarded, asks{path: "/v1/nothing", basic: "ann:ann"}, 404},
-		{"a path that goes up", guarded, asks{path: "/v1/../page.css"}, 401},
+		{"a path that goes up", guarded, asks{path: "/v1/../page/base.css"}, 401},
 
 		// In the network.
 		{"a neighbour looks", remote, lan(asks{}), 401},
@@ -427,18 +429,33 @@ func TestHealthSaysWhyNot(t *testing.T) {
 
 func TestThePagesAskNobodyElse(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")
-	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css", "/icon.svg": "image/svg+xml"} {
+	paths := map[string]string{"/": "text/html"}
+	err := fs.WalkDir(pages, "page", func(name string, d fs.DirEntry, err error) error {
+		if kind, ok := kinds[path.Ext(name)]; ok {
+			paths["/"+name] = kind
+		}
+		return err
+	})
+	if err != nil || len(paths) < 20 {
+		t.Fatalf("%d files, %v", len(paths), err)
+	}
+	for path, kind := range paths {
 		resp := w.do(asks{path: path})
 		body, _ := io.ReadAll(resp.Body)
 		text := string(body)
 		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), kind) {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, resp.Header.Get("Content-Type"))
 		}
-		text = strings.ReplaceAll(text, `xmlns="http://www.w3.org/2000/svg"`, "")
-		for _, bad := range []string{"http:", "https:", "//cdn", "<script>", " style=", " onclick", "innerHTML", "eval(", "/logout"} {
-			if strings.Contains(text, bad) {
+		text = strings.ReplaceAll(text, `"http://www.w3.org/2000/svg"`, "")
+		for _, bad := range []string{"http:", "https:", "//cdn", "<script>", " style=", " onclick=", "innerHTML", "eval(", "/logout"} {
+			if !strings.HasPrefix(path, "/page/vendor/") && strings.Contains(text, bad) {
 				t.Errorf("%s has %s", path, bad)
 			}
+		}
+	}
+	for _, path := range []string{"/page/", "/page/index.html", "/page/login.html", "/page/vendor/uplot-LICENSE", "/page/none.js", "/page/../web.go"} {
+		if resp := w.do(asks{path: path}); resp.StatusCode == 200 {
+			t.Errorf("%s is served", path)
 		}
 	}
 }
