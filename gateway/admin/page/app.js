@@ -36,7 +36,7 @@ async function show() {
   openMenu(false);
   const module = await import(`./pages/${page.name}.js`).catch((e) => ({ show: (root) => root.append(h("p", { class: "bad" }, `This page could not be loaded: ${e.message}`)) }));
   if (mine.signal.aborted) return;
-  const root = h("div", { class: `page ${page.name}` });
+  const root = h("div", { class: `page page-${page.name}` });
   module.show(root, mine);
   byID("page").replaceChildren(root);
   if (!first) {

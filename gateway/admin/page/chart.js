@@ -1,6 +1,7 @@
 // Lines over time, drawn by uPlot, which is loaded when the first chart is.
 
 import { h, svg, text } from "./dom.js";
+import { moment } from "./format.js";
 
 let library = null;
 
@@ -21,9 +22,9 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const dashes = [[], [6, 4], [2, 3], [10, 4, 2, 4], [1, 4]];
 
 // chart makes a chart of lines {name, dash, soft, fill} whose values format writes.
-// set takes [times, values of the first line, …], times in seconds; words say the
+// The grid has one of steps between its lines, if given. set takes [times, values of the first line, …], times in seconds; words say the
 // same in a sentence.
-export function chart(name, format, height = 220) {
+export function chart(name, format, height = 200, steps = undefined) {
   const holder = h("div", { class: "plot", role: "img" });
   const legend = h("div", { class: "legend" });
   const words = h("p", { class: "note" });
@@ -38,11 +39,11 @@ export function chart(name, format, height = 220) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1, size: 4 }, font: `12px ${getComputedStyle(document.body).fontFamily}` };
     return {
       width: width(), height, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       scales: { x: { time: true }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
-        { ...axis, space: 70, values: times },
-        { ...axis, size: 72, space: 36, values: (u, ticks) => ticks.map(format) },
+        { ...axis, size: 30, space: 70, values: times },
+        { ...axis, size: 72, space: 36, ...(steps && { incrs: steps }), values: (u, ticks) => ticks.map(format) },
       ],
       series: [{}, ...lines.map((l, i) => ({
         label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: false },
@@ -54,12 +55,13 @@ export function chart(name, format, height = 220) {
 
   function read(u) {
     const i = u.cursor.idx;
+    const pointed = i !== null && i !== undefined;
     const rows = legend.querySelectorAll("span.now");
     latest.lines.forEach((l, n) => {
-      const v = i === null || i === undefined ? null : latest.data[n + 1][i];
-      text(rows[n], v === null || v === undefined ? "" : format(v));
+      const v = pointed ? latest.data[n + 1][i] : latest.data[n + 1].findLast((x) => x !== null);
+      text(rows[n], v === null || v === undefined ? "—" : format(v));
     });
-    text(legend.lastChild, i === null || i === undefined ? "" : new Date(latest.data[0][i] * 1000).toLocaleString("en-GB"));
+    text(legend.lastChild, pointed ? moment(new Date(latest.data[0][i] * 1000).toISOString()) : "");
   }
 
   function draw() {
@@ -67,6 +69,7 @@ export function chart(name, format, height = 220) {
     const now = JSON.stringify(latest.lines);
     if (plot && now === shape) {
       plot.setData(latest.data);
+      read(plot);
       return;
     }
     rebuild(now);
@@ -81,6 +84,7 @@ export function chart(name, format, height = 220) {
       return h("span", { class: "entry" }, key, h("span", {}, l.name), h("span", { class: "now" }));
     }), h("span", { class: "when" }));
     plot = new globalThis.uPlot(options(latest.lines), latest.data, holder);
+    read(plot);
   }
 
   const watch = new ResizeObserver(() => plot && plot.width !== width() && plot.setSize({ width: width(), height }));

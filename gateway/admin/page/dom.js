@@ -112,8 +112,8 @@ export function figure(name) {
 }
 
 // facts is a list of names and values; set takes [name, value] pairs.
-export function facts() {
-  const node = h("dl", { class: "facts" });
+export function facts(kind = "facts") {
+  const node = h("dl", { class: kind });
   const show = keyed(node, (f) => f[0], (f) => {
     const value = h("dd");
     return { node: h("div", {}, h("dt", {}, f[0]), value), update: (g) => text(value, g[1]) };
@@ -148,6 +148,11 @@ export function table(caption, columns, key) {
     },
   };
 }
+
+// field is an input, which has an id, after its label; choice is a box to tick,
+// before it.
+export const field = (name, input) => h("span", { class: "field" }, h("label", { for: input.id }, name), input);
+export const choice = (input, name) => h("span", { class: "field" }, input, h("label", { for: input.id }, name));
 
 // section is a part of a page with its heading.
 export function section(title, ...children) {

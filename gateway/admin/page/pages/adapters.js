@@ -32,7 +32,7 @@ function card(first) {
     { name: "Bytes", class: "number", cell: (f, node) => text(node, count(f.bytes)) },
     { name: "Text", class: "mono payload", cell: (f, node) => text(node, f.text) },
     { name: "Hex", class: "mono hex", cell: (f, node) => text(node, spaced(f.hex)) },
-    { name: "Became", class: "mono", cell: becameCell },
+    { name: "Topic, or what was wrong", class: "mono", cell: becameCell },
   ], (f) => `${f.at} ${f.link} ${f.hex} ${f.error || ""}`);
   const id = `adapter-${first.name}`;
   const node = h("article", { class: "card", "aria-labelledby": id },

@@ -36,8 +36,8 @@ function card(name) {
   const state = stateLine("idle", "");
   const since = h("span", { class: "soft" });
   const error = h("p", { class: "reason" });
-  const figures = { out: figure("Goes out"), waiting: figure("Waiting"), oldest: figure("The oldest waits for"), drain: figure("Drained in"), flight: figure("In flight"), dead: figure("Dead letters") };
-  const about = facts();
+  const figures = { out: figure("Goes out"), waiting: figure("Waiting"), oldest: figure("The oldest"), drain: figure("Drained in"), flight: figure("In flight"), dead: figure("Dead letters") };
+  const about = facts("facts wide");
   const counters = facts();
   const lanes = table(`Lanes of ${name}`, [
     { name: "Lane", class: "name", cell: (l, node) => text(node, l.queue) },
@@ -59,7 +59,7 @@ function card(name) {
   return {
     node,
     live(r) {
-      figures.out.set(perSecond(r ? r.out : 0), "/s", "messages to the cloud");
+      figures.out.set(perSecond(r ? r.out : 0), "/s", "messages");
     },
     update(b) {
       const waiting = b.lanes.reduce((a, l) => a + l.messages, 0);
@@ -68,8 +68,8 @@ function card(name) {
       text(since, isTime(b.since) ? `since ${moment(b.since)} (${ago(b.since)})` : "");
       error.hidden = b.state === "online" || !b.last_error;
       text(error, b.last_error);
-      figures.waiting.set(short(waiting), waiting === 1 ? "message" : "messages", "");
-      figures.oldest.set(waiting ? span(oldest) : "—", "", "");
+      figures.waiting.set(short(waiting), "", waiting === 1 ? "message" : "messages");
+      figures.oldest.set(waiting ? span(oldest) : "—", "", waiting ? "waits so long" : "");
       figures.drain.set(waiting ? (b.drain_left_seconds > 0 ? span(b.drain_left_seconds) : "unknown") : "—", "", b.drain_rate > 0 ? `at ${rate(b.drain_rate)} if nothing comes in` : "");
       figures.flight.set(count(b.in_flight), "", "sent, not acknowledged");
       figures.dead.set(count(b.dead_letters), "", b.dead_letters ? "the queue page shows them" : "");

@@ -2,7 +2,7 @@
 
 import { get, post } from "../api.js";
 import { confirmed, say, trouble } from "../dialog.js";
-import { attribute, h, stateLine, table, text } from "../dom.js";
+import { attribute, field, h, stateLine, table, text } from "../dom.js";
 import { ago, count, plural, size, span } from "../format.js";
 
 const limit = 200;
@@ -12,7 +12,7 @@ export function show(root, stay) {
   const search = h("input", { type: "search", id: "client-search", placeholder: "Identifier, user or address" });
   const note = h("p", { class: "note", role: "status" });
   const grid = clientTable(() => again());
-  root.append(h("div", { class: "tools" }, h("label", { for: "client-search" }, "Search"), search), error.node, note, grid.node);
+  root.append(h("div", { class: "tools" }, field("Search", search)), error.node, note, grid.node);
   const again = stay.every(3000, async (signal) => {
     const started = Date.now();
     const list = await get(`clients?match=${encodeURIComponent(search.value)}&limit=${limit}`, signal);
@@ -31,7 +31,7 @@ export function show(root, stay) {
 function clientTable(changed) {
   return table("Clients", [
     { name: "Client", class: "name", cell: nameCell },
-    { name: "State", cell: stateCell },
+    { name: "State", class: "still", cell: stateCell },
     { name: "From", cell: (c, node) => text(node, c.online ? [c.address, c.transport, c.protocol].filter(Boolean).join(", ") : "—") },
     { name: "Subscriptions", class: "mono topics", cell: subscriptionsCell },
     { name: "Waiting", class: "number", cell: (c, node) => text(node, count(c.waiting) + (c.in_flight ? `, ${count(c.in_flight)} in flight` : "")) },
@@ -59,7 +59,7 @@ function stateCell(c, node) {
   if (!node.firstChild) node.append(node.line.node, h("div", { class: "soft" }));
   node.line.set(c.online ? "ok" : "idle", c.online ? "online" : "offline");
   const since = c.online ? c.connected : c.disconnected;
-  text(node.lastChild, since ? `${c.online ? "connected" : "left"} ${ago(since)}${c.online ? "" : `, kept ${span(c.session_expiry_seconds)}`}` : "");
+  text(node.lastChild, !since ? "" : c.online ? ago(since) : `${ago(since)}, kept for ${span(c.session_expiry_seconds)}`);
 }
 
 const few = 2;

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { trouble } from "../dialog.js";
-import { h, keyed, text } from "../dom.js";
+import { choice, field, h, keyed, text } from "../dom.js";
 import { count } from "../format.js";
 
 export function show(root, stay) {
@@ -24,8 +24,8 @@ export function show(root, stay) {
   };
   search.addEventListener("input", draw);
   setOnly.addEventListener("change", draw);
-  root.append(h("p", { class: "soft" }, "From ", file, "; secrets are not shown. Change the file, then `packetboat check` and `packetboat reload`."),
-    h("div", { class: "tools" }, h("label", { for: "key-search" }, "Search"), search, h("span", { class: "check" }, setOnly, h("label", { for: "key-set" }, "Only what is set"))),
+  root.append(h("p", { class: "soft" }, "From ", file, "; secrets are not shown. To change it, edit the file, then ", h("code", {}, "packetboat check"), " and ", h("code", {}, "packetboat reload"), "."),
+    h("div", { class: "tools" }, field("Search", search), choice(setOnly, "Only what is set")),
     error.node, note, list,
     h("details", {}, h("summary", {}, "As one file, with all defaults"), whole));
   stay.every(30_000, async (signal) => {

@@ -4,8 +4,11 @@
 import { attribute, h, shapeOf, svg, text } from "../dom.js";
 
 const wide = 680; // px, from here on the picture lies
-const row = 64; // height of a node
-const gap = 12;
+const gap = 10;
+
+// tall is the height of a node: its name and one line, or two.
+const tall = (n) => (n.lines.length > 1 ? 64 : 46);
+const heightOf = (nodes) => nodes.reduce((a, n) => a + tall(n) + gap, -gap);
 
 // flow makes the picture. set takes columns of nodes {id, title, lines, state,
 // word, href, part} and edges {from, to, state: moving, still or broken, label}.
@@ -49,40 +52,41 @@ function lying(columns, width) {
   const weight = columns.reduce((a, c) => a + c.weight, 0);
   const unit = (width - between * (columns.length - 1)) / weight;
   const head = 26;
-  const tall = Math.max(...columns.map((c) => c.nodes.length * (row + gap) - gap));
+  const highest = Math.max(...columns.map((c) => heightOf(c.nodes)));
   const boxes = {};
   const heads = [];
   let x = 0;
   for (const c of columns) {
     const w = c.weight * unit;
     heads.push({ text: c.title, x, y: 12 });
-    let y = head + (tall - (c.nodes.length * (row + gap) - gap)) / 2;
+    let y = head + (highest - heightOf(c.nodes)) / 2;
     for (const n of c.nodes) {
-      boxes[n.id] = { x, y, w, h: row };
-      y += row + gap;
+      boxes[n.id] = { x, y, w, h: tall(n) };
+      y += tall(n) + gap;
     }
     x += w + between;
   }
-  return { width, height: head + tall + 2, boxes, heads, down: false };
+  return { width, height: head + highest + 2, boxes, heads, down: false };
 }
 
 function standing(columns, width) {
   const boxes = {};
   const heads = [];
-  const indent = 0;
+  const firsts = [];
   let y = 0;
   for (const c of columns) {
     heads.push({ text: c.title, x: 0, y: y + 12 });
     y += 22;
     const two = c.nodes.length > 2 && width >= 330;
-    const w = two ? (width - gap) / 2 : width - indent;
+    const w = two ? (width - gap) / 2 : width;
+    firsts.push(c.nodes[0].id);
     c.nodes.forEach((n, i) => {
-      boxes[n.id] = { x: two && i % 2 ? w + gap : 0, y, w, h: row };
-      if (!two || i % 2 || i === c.nodes.length - 1) y += row + 8;
+      boxes[n.id] = { x: two && i % 2 ? w + gap : 0, y, w, h: tall(n) };
+      if (!two || i % 2 || i === c.nodes.length - 1) y += tall(n) + 8;
     });
-    y += 16;
+    y += 12;
   }
-  return { width, height: y - 22, boxes, heads, down: true };
+  return { width, height: y - 18, boxes, heads, down: true, firsts };
 }
 
 // build draws everything anew and gives what changes it from then on.
@@ -112,7 +116,7 @@ function build(picture, layout, model) {
 function edge(layout, e) {
   const a = layout.boxes[e.from];
   const b = layout.boxes[e.to];
-  const path = svg("path", { d: layout.down ? downward(layout, a, b) : across(a, b) });
+  const path = svg("path", { d: layout.down ? downward(layout, e, b) : across(a, b) });
   const middle = { x: (a.x + a.w + b.x) / 2, y: (a.y + a.h / 2 + b.y + b.h / 2) / 2 };
   const cross = svg("path", { class: "cross", d: `M${middle.x - 4} ${middle.y - 4}l8 8m0-8l-8 8` });
   const node = svg("g", { class: "edge" }, path, layout.down ? null : cross);
@@ -130,10 +134,10 @@ function across(a, b) {
   return `M${x1} ${y1}C${m} ${y1} ${m} ${y2} ${x2} ${y2}`;
 }
 
-// downward is a short line into the box from above, beside the heading.
-function downward(layout, a, b) {
-  const x = layout.width - 24;
-  return a.y + a.h > b.y ? "" : `M${x} ${b.y - 30}V${b.y - 2}`;
+// downward is a short line into the first box of a column from above, beside the
+// heading.
+function downward(layout, e, b) {
+  return layout.firsts.includes(e.to) ? `M${layout.width - 24} ${b.y - 34}V${b.y - 2}` : "";
 }
 
 function box(at) {
@@ -145,7 +149,6 @@ function box(at) {
   const track = svg("rect", { class: "track", x: 0, y: at.h - 4, height: 4, width: at.w });
   const frame = svg("rect", { class: "box", width: at.w, height: at.h, rx: 5 });
   const node = svg("a", { class: "node", transform: `translate(${at.x} ${at.y})` }, full, frame, track, bar, sign, title, rows);
-  const letters = (px) => Math.floor((at.w - px) / 7.1);
   return {
     node,
     set(n) {
@@ -154,8 +157,8 @@ function box(at) {
       attribute(node, "aria-label", [n.title, n.word, ...n.lines].filter(Boolean).join(", "));
       attribute(sign, "d", shapeOf(n.state));
       text(full, n.title);
-      text(title, fit(n.title, letters(40)));
-      rows.forEach((r, i) => text(r, fit(n.lines[i] || "", letters(18))));
+      text(title, fit(n.title, at.w - 40, "600 13.5px"));
+      rows.forEach((r, i) => text(r, fit(n.lines[i] || "", at.w - 22, "12.5px")));
       const part = n.part === undefined ? 0 : Math.max(0, Math.min(1, n.part));
       track.style.display = bar.style.display = n.part === undefined ? "none" : "";
       attribute(bar, "width", (part * at.w).toFixed(1));
@@ -163,4 +166,12 @@ function box(at) {
   };
 }
 
-const fit = (s, n) => (s.length > n ? `${s.slice(0, Math.max(1, n - 1))}…` : s);
+const paper = document.createElement("canvas").getContext("2d");
+
+// fit cuts a text to a width in px.
+function fit(words, width, font) {
+  paper.font = `${font} ${getComputedStyle(document.body).fontFamily}`;
+  let s = words;
+  for (let n = words.length; n > 1 && paper.measureText(s).width > width; ) s = `${words.slice(0, --n)}…`;
+  return s;
+}

@@ -3,17 +3,19 @@
 import { get } from "../api.js";
 import { chart } from "../chart.js";
 import { attribute, h } from "../dom.js";
-import { rate, short, size, span } from "../format.js";
+import { rate, short, size } from "../format.js";
 import { trouble } from "../dialog.js";
 import { forecast } from "./forecast.js";
 
 const ranges = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
 
+const powers = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8)); // bytes between two lines of the grid
+
 // history makes the charts and the choice of a range.
 export function history(stay) {
   let range = 3600;
   let known = null;
-  const disk = chart("Disk queue", size);
+  const disk = chart("Disk queue", size, 220, powers);
   const waiting = chart("Waiting for bridges", short, 160);
   const flow = chart("Messages a second", (v) => rate(v), 160);
   const error = trouble();
@@ -69,7 +71,7 @@ function diskSentence(now, limit, next) {
   const perHour = next.slope * 3600;
   if (Math.abs(perHour) < 64 * 1024) return `${is} It stays as it is.`;
   if (perHour < 0) return `${is} It shrinks by ${size(-perHour)} an hour.`;
-  return `${is} It grows by ${size(perHour)} an hour${limit > now ? ` and is full in ${span((limit - now) / next.slope)}` : ""}.`;
+  return `${is} It grows by ${size(perHour)} an hour.`;
 }
 
 function drawWaiting(chart, s, n, start, step) {

@@ -2,7 +2,7 @@
 
 import { lines, post } from "../api.js";
 import { confirmed, say } from "../dialog.js";
-import { attribute, h, table, text } from "../dom.js";
+import { attribute, choice, field, h, table, text } from "../dom.js";
 import { count, moment, payload, plural, size, span, sum } from "../format.js";
 
 const shownMost = 500; // rows; all of them are in the API
@@ -41,7 +41,7 @@ export function ledgers(changed) {
   busyOnly.addEventListener("change", draw);
   return {
     node: h("div", {},
-      h("div", { class: "tools" }, h("label", { for: "queue-filter" }, "Search"), filter, h("span", { class: "check" }, busyOnly, h("label", { for: "queue-busy" }, "Only those with something waiting or lost"))),
+      h("div", { class: "tools" }, field("Search", filter), choice(busyOnly, "Only those with something waiting or lost")),
       grid.node, note, messages.node),
     set(queues) {
       all = queues;

@@ -2,12 +2,12 @@
 
 import { get } from "../api.js";
 import { say, trouble } from "../dialog.js";
-import { attribute, h, stateLine, text } from "../dom.js";
+import { attribute, field, h, stateLine, text } from "../dom.js";
 import { count, moment } from "../format.js";
 
 const keep = 1000; // lines
 const levels = ["DEBUG", "INFO", "WARN", "ERROR"];
-const signs = { DEBUG: "idle", INFO: "ok", WARN: "warn", ERROR: "bad" };
+const signs = { DEBUG: "idle", INFO: "idle", WARN: "warn", ERROR: "bad" };
 
 export function show(root, stay) {
   const error = trouble();
@@ -17,7 +17,7 @@ export function show(root, stay) {
   const note = h("p", { class: "note", role: "status" });
   const list = h("ol", { class: "log", tabindex: "0", "aria-label": "Log, the newest line first" });
   const empty = h("p", { class: "empty" }, "No line.");
-  root.append(h("div", { class: "tools" }, h("label", { for: "log-level" }, "Show"), level, h("label", { for: "log-search" }, "Search"), search, pause), error.node, note, list, empty);
+  root.append(h("div", { class: "tools" }, field("Show", level), field("Search", search), pause), error.node, note, list, empty);
 
   let lines = [];
   let held = [];

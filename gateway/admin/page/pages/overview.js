@@ -14,7 +14,7 @@ export function show(root, stay) {
   const picture = flow("The way of the messages, from the devices to the clouds");
   const figures = keyFigures();
   const recent = sparks(stay);
-  root.append(problems.node, section("The way of the messages", picture.node), section("Now", figures.node), section("The last five minutes", recent.node));
+  root.append(problems.node, figures.node, section("The way of the messages", picture.node), section("The last five minutes", recent.node));
   stay.atEnd(picture.end);
 
   const known = { adapters: null, servers: {}, rates: {} };
@@ -64,7 +64,7 @@ function problemList() {
 function keyFigures() {
   const all = {
     inward: figure("Comes in"),
-    outward: figure("Goes to the clouds"),
+    outward: figure("Goes out"),
     waiting: figure("Waiting"),
     drained: figure("Drained in"),
     disk: figure("Disk queue"),
@@ -78,22 +78,20 @@ function keyFigures() {
       const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
       const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
       all.inward.set(perSecond(rates.in), "/s", plural(status.clients, "client") + " connected");
-      all.outward.set(perSecond(toClouds(rates)), "/s", `and ${rate(rates.out)} to clients here`);
-      all.waiting.set(short(waiting), waiting === 1 ? "message" : "messages", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
+      all.outward.set(perSecond(toClouds(rates)), "/s", `to the clouds; to clients here ${rate(rates.out)}`);
+      all.waiting.set(short(waiting), "", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
       all.drained.set(...drainedIn(status.bridges, waiting));
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
       const full = status.disk.full_in_seconds;
       all.full.set(full === null || full === undefined ? "—" : span(full), "", full === null || full === undefined ? "it does not fill" : "as it fills now");
-      all.lost.set(short(lostOf(status)), lostOf(status) === 1 ? "message" : "messages", lostOf(status) ? "the queue page says which" : "since the first start");
+      all.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the queue" : "nothing, ever");
     },
   };
 }
 
 // toClouds is the rate of all bridges.
 const toClouds = (rates) => Object.values(rates.bridges || {}).reduce((a, b) => a + b.out, 0);
-
-const lostOf = (status) => status.lost || 0;
 
 function drainedIn(bridges, waiting) {
   if (waiting === 0) return ["—", "", "nothing waits"];
@@ -151,7 +149,9 @@ function cloudLines(b) {
   return [b.state === "online" ? "answers" : "not reached", since];
 }
 
-const hostOf = (server) => (server || "").replace(/^[a-z]+:\/\//, "");
+const kindOf = (a) => a.kind.replace("-", ", ");
+
+const hostOf = (server) => (server || "").replace(/^[a-z]+:\/\//, "").replace(/:(1883|8883|443)$/, "");
 
 function devicesOf(status, known) {
   const list = [];
@@ -162,7 +162,7 @@ function devicesOf(status, known) {
     const moves = r > 0;
     list.push({
       id: `a ${a.name}`, title: a.name, state: adapterState(a), word: a.ready ? "ready" : "not ready", href: "#/adapters", moves,
-      lines: [`${a.kind}, ${a.ready ? "ready" : "not ready"}`, r === undefined ? "" : rate(r)],
+      lines: [a.ready ? `${kindOf(a)}${r === undefined ? "" : `, ${rate(r)}`}` : `${kindOf(a)}, not ready`],
     });
   }
   const rest = sorted.slice(most);

@@ -16,7 +16,7 @@ export function show(root, stay) {
     waiting: figure("Waiting"),
     drained: figure("Drained in"),
     lost: figure("Lost"),
-    free: figure("Free on the file system"),
+    free: figure("Free space"),
     sync: figure("Slowest sync"),
   };
   const failed = h("p", { class: "bad", role: "alert", hidden: true });
@@ -45,16 +45,16 @@ export function show(root, stay) {
     failed.hidden = !disk.failed;
     failed.textContent = disk.failed ? `The disk queue takes no writes: ${disk.failed}` : "";
     const unknown = (v) => v === null || v === undefined;
-    figures.disk.set(...sized(disk.bytes), disk.max_size ? `of ${size(disk.max_size)}, ${((100 * disk.bytes) / disk.max_size).toFixed(1)} %` : "no limit");
+    figures.disk.set(...sized(disk.bytes), disk.max_size ? `of ${size(disk.max_size)} (${((100 * disk.bytes) / disk.max_size).toFixed(1)} %)` : "no limit");
     figures.full.set(unknown(disk.full_in_seconds) ? "—" : span(disk.full_in_seconds), "", unknown(disk.full_in_seconds) ? "it does not fill" : "as it fills now");
     const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
     const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
-    figures.waiting.set(short(waiting), "for bridges", waiting ? `the oldest for ${span(oldest)}` : "nothing");
+    figures.waiting.set(short(waiting), "", waiting ? `for bridges, the oldest for ${span(oldest)}` : "nothing, for bridges");
     const draining = status.bridges.filter((b) => b.waiting > 0);
     const times = draining.map((b) => b.drained_in_seconds);
     figures.drained.set(draining.length === 0 ? "—" : times.some(unknown) ? "unknown" : span(Math.max(...times)), "", draining.length === 0 ? "nothing waits" : "as it drains now");
-    figures.lost.set(short(status.lost || 0), "messages", status.lost ? "see the gaps below" : "since the first start");
-    figures.free.set(...(unknown(disk.free_bytes) ? ["unknown", ""] : sized(disk.free_bytes)), disk.dir);
+    figures.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the gaps below" : "nothing, ever");
+    figures.free.set(...(unknown(disk.free_bytes) ? ["unknown", ""] : sized(disk.free_bytes)), "on the file system");
     figures.sync.set(disk.slowest_sync_seconds < 1 ? count(disk.slowest_sync_seconds * 1000) : disk.slowest_sync_seconds.toFixed(1), disk.slowest_sync_seconds < 1 ? "ms" : "s", `${count(disk.segments)} segments`);
   });
 }

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { trouble } from "../dialog.js";
-import { facts, h, text } from "../dom.js";
+import { facts, field, h, text } from "../dom.js";
 import { ago, count, moment, payload, plural } from "../format.js";
 import { tree } from "./tree.js";
 
@@ -16,7 +16,7 @@ export function show(root, stay) {
   const branches = tree("Topics", payload, detail.set);
   const empty = h("p", { class: "empty" }, "Nothing was published while somebody looked, and nothing is retained.");
   root.append(h("p", { class: "soft" }, "While this page is open, the gateway notes the latest message of each topic; what is retained is there from before."),
-    h("div", { class: "tools" }, h("label", { for: "topic-search" }, "Search"), search), error.node, note, empty,
+    h("div", { class: "tools" }, field("Search", search)), error.node, note, empty,
     h("div", { class: "split" }, branches.node, detail.node));
   const again = stay.every(2000, async (signal) => {
     const started = Date.now();
