@@ -14,7 +14,7 @@ import (
 // gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
 	api := &admin.Server{
-		Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log,
+		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log,
 	}
 	g.openSocket(s, api)
 	g.openWeb(s, api)

@@ -13,6 +13,8 @@
 //	POST /v1/reload                       read the configuration again
 //	GET  /v1/bridges                      the bridges in full: state, lanes, counters
 //	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
+//	GET  /v1/clients?match=PART&limit=N   who is connected, and whose sessions wait
+//	POST /v1/clients/kick {"client": ""}  end the connection of a client
 //
 // An error is an object with the field "error", with a status of 400 and more or,
 // where lines were sent already, as the last line.

@@ -14,12 +14,14 @@ import (
 	"strconv"
 	"time"
 
+	"packetboat/broker"
 	"packetboat/broker/store"
 )
 
 // Server serves the API.
 type Server struct {
 	Local
+	Broker *broker.Broker
 	Status func() *Status
 	// Reload has the gateway read its configuration again and act on it.
 	Reload func(ctx context.Context) (Changes, error)
@@ -89,6 +91,8 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/bridges", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Bridges()) })
 	mux.HandleFunc("POST /v1/bridges/reset", s.reset)
+	mux.HandleFunc("GET /v1/clients", s.clients)
+	mux.HandleFunc("POST /v1/clients/kick", s.kick)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})
@@ -215,7 +219,7 @@ func reply(w http.ResponseWriter, v any) {
 func fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge):
+	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge), errors.Is(err, ErrNoClient):
 		status = http.StatusNotFound
 	case errors.Is(err, ErrKind):
 		status = http.StatusBadRequest
