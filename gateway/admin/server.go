@@ -30,6 +30,11 @@ type Server struct {
 	// Reset is Local.ResetBridge, of a bridge that may run.
 	Reset func(ctx context.Context, bridge string) (Reset, error)
 	Log   *slog.Logger
+
+	Logs     *LogRing  // what Log has told
+	Recorder *Recorder // somebody runs it
+
+	watching watching
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -93,6 +98,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /v1/bridges/reset", s.reset)
 	mux.HandleFunc("GET /v1/clients", s.clients)
 	mux.HandleFunc("POST /v1/clients/kick", s.kick)
+	mux.HandleFunc("GET /v1/history", s.history)
+	mux.HandleFunc("GET /v1/log", s.logLines)
+	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})

@@ -57,7 +57,7 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	t.Cleanup(func() { stop(); all.Wait() })
 	local := Local{Store: s}
 	api := &Server{
-		Local: local, Broker: b, Log: quiet,
+		Local: local, Broker: b, Log: quiet, Logs: new(LogRing), Recorder: &Recorder{Take: func() Sample { return Sample{} }},
 		Status:  func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
 		Reload:  func(context.Context) (Changes, error) { return Changes{}, nil },
 		Bridges: func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
