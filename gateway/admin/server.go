@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"packetboat/adapters"
 	"packetboat/broker"
 	"packetboat/broker/store"
 )
@@ -27,6 +28,8 @@ type Server struct {
 	Reload func(ctx context.Context) (Changes, error)
 	// Bridges is how the bridges that run are.
 	Bridges func() *Bridges
+	// Adapters are those that run.
+	Adapters func() []adapters.Adapter
 	// Reset is Local.ResetBridge, of a bridge that may run.
 	Reset func(ctx context.Context, bridge string) (Reset, error)
 	Log   *slog.Logger
@@ -98,6 +101,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /v1/bridges/reset", s.reset)
 	mux.HandleFunc("GET /v1/clients", s.clients)
 	mux.HandleFunc("POST /v1/clients/kick", s.kick)
+	mux.HandleFunc("GET /v1/adapters", s.adapters)
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /v1/log", s.logLines)
 	mux.HandleFunc("GET /v1/events", s.events)
