@@ -177,7 +177,7 @@ func TestDamagedRepliesAreCountedAndAskedForAgain(t *testing.T) {
 			t.Errorf("%+v", seen)
 		}
 		pass(time.Second)
-		if seen, _ := r.Recent().Look(time.Now()); len(seen) != 3+4 || seen[0].Error != "" { // now that somebody looks: one for each table
+		if seen, _ := r.Recent().Look(time.Now()); len(seen) <= 3 || seen[0].Error != "" { // now that somebody looks
 			t.Errorf("%+v", seen)
 		}
 		if u := r.Units()[0]; u.Failed != 1 || u.Failing {
