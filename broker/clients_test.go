@@ -18,7 +18,7 @@ func TestClientsAreListedAsTheyAre(t *testing.T) {
 	pump.subscribe(packet.Filter{Filter: "b/#", QoS: 2}, packet.Filter{Filter: "a/+", QoS: 1})
 	meter.subscribe(packet.Filter{Filter: "cmd", QoS: 1})
 	meter.publishAll(packet.Publish{Topic: "a/1", QoS: 1, ID: 1, Payload: []byte("12")})
-	meter.ping() // the round before is counted
+	meter.ping()       // the round before is counted
 	pump.wantPublish() // and does not acknowledge
 	pump.ping()
 

@@ -16,6 +16,7 @@
 //	GET  /v1/clients?match=PART&limit=N   who is connected, and whose sessions wait
 //	POST /v1/clients/kick {"client": ""}  end the connection of a client
 //	GET  /v1/adapters                     the adapters in full, with the last frames and errors
+//	GET  /v1/topics?match=PART&limit=N    the latest values of topics; it begins to look when asked
 //	GET  /v1/history                      a day in samples: the queue, rates, what waits for bridges
 //	GET  /v1/log?last=N                   the last lines of the log
 //	GET  /v1/events                       the state once a second and new lines of the log, as server-sent events

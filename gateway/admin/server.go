@@ -102,6 +102,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/clients", s.clients)
 	mux.HandleFunc("POST /v1/clients/kick", s.kick)
 	mux.HandleFunc("GET /v1/adapters", s.adapters)
+	mux.HandleFunc("GET /v1/topics", s.topics)
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /v1/log", s.logLines)
 	mux.HandleFunc("GET /v1/events", s.events)

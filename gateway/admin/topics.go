@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"time"
+	"unicode/utf8"
+
+	"packetboat/broker"
 )
 
 // Topics are the latest values of topics.
@@ -24,6 +27,40 @@ type Topic struct {
 	Retain bool      `json:"retain"`
 	At     time.Time `json:"at"`
 	Count  uint64    `json:"count"` // messages that were seen; 0: it is the retained one
+}
+
+// topicOf is a value as the broker gives it.
+func topicOf(v *broker.TopicValue) Topic {
+	t := Topic{Topic: v.Topic, Bytes: v.Bytes, QoS: v.QoS, Retain: v.Retain, At: v.At.UTC(), Count: v.Count}
+	if text, ok := textOf(v.Payload, len(v.Payload) < v.Bytes); ok {
+		t.Text = &text
+	} else {
+		t.Base64 = v.Payload
+	}
+	return t
+}
+
+// textOf is a payload as text, if it is. One that is cut may end within a
+// character.
+func textOf(b []byte, cut bool) (string, bool) {
+	for i := 0; cut && i < utf8.UTFMax-1 && !utf8.Valid(b) && len(b) > 0; i++ {
+		b = b[:len(b)-1]
+	}
+	return string(b), utf8.Valid(b)
+}
+
+func (s *Server) topics(w http.ResponseWriter, r *http.Request) {
+	limit, err := limitOf(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	list, all, more := s.Broker.Topics(r.URL.Query().Get("match"), limit)
+	out := Topics{Total: all, Topics: make([]Topic, 0, len(list)), More: more || all > len(list)}
+	for i := range list {
+		out.Topics = append(out.Topics, topicOf(&list[i]))
+	}
+	reply(w, out)
 }
 
 // Topics lists the topics that have match in them, at most limit of them; 0: as
