@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"packetboat/adapters"
 	"packetboat/bridge"
 	"packetboat/gateway/admin"
 )
@@ -14,8 +15,11 @@ import (
 // gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
 	api := &admin.Server{
-		Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log,
+		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
+		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
+		Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
 	}
+	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)
 	g.openWeb(s, api)
 }

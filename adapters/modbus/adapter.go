@@ -44,6 +44,7 @@ type Adapter struct {
 	jitter func() time.Duration
 
 	links              adapters.Limiter
+	recent             adapters.Recent
 	line               lineCounters
 	ready              atomic.Bool
 	opens              atomic.Uint64
@@ -202,6 +203,12 @@ func commandFilter(t config.Template) (string, error) {
 // Name is the adapter's name.
 func (a *Adapter) Name() string { return a.cfg.Name }
 
+// Kind is of adapters.Adapter.
+func (a *Adapter) Kind() string { return "modbus" }
+
+// Recent keeps the last replies.
+func (a *Adapter) Recent() *adapters.Recent { return &a.recent }
+
 // Close detaches the commands; see adapters.Adapter.
 func (a *Adapter) Close() {
 	if a.inbox != nil {
@@ -235,15 +242,18 @@ func (a *Adapter) reopen(ctx context.Context) {
 			}
 			return
 		case err != nil:
+			a.recent.Trouble(err)
 			if cannot.worth(err) {
 				a.log.Error("cannot open; will keep trying", "error", err)
 			}
 		default:
 			cannot = told{}
+			a.recent.Trouble(nil)
 			if more, ok := a.links.Allow(); ok {
 				a.log.Info("open", "port", a.cfg.Port, "connect", a.cfg.Connect, "suppressed", more)
 			}
 			err := a.serve(ctx, link)
+			a.recent.Trouble(err)
 			if more, ok := a.links.Allow(); ok && ctx.Err() == nil {
 				a.log.Warn("gone; will reopen", "error", err, "suppressed", more)
 			}

@@ -36,6 +36,7 @@ func (a *Adapter) listenAndServe(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
+		a.Recent().Trouble(err)
 		if text := err.Error(); text != told {
 			a.Log().Error("cannot listen; will keep trying", "address", a.opt.Listen, "error", err, "remedy", remedy)
 			told = text
@@ -80,6 +81,7 @@ func (a *Adapter) accept(ctx context.Context, ln net.Listener) error {
 	if addr != nil {
 		port = strconv.Itoa(addr.Port)
 	}
+	a.Recent().Trouble(nil)
 	a.Log().Info("listening", "address", ln.Addr(), "tls", a.files != nil)
 	a.try()
 

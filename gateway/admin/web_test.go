@@ -59,16 +59,17 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	t.Cleanup(func() { stop(); all.Wait() })
 	local := Local{Store: s}
 	api := &Server{
-		Local: local, Log: quiet,
+		Local: local, Broker: b, Log: quiet, Logs: new(LogRing), Recorder: &Recorder{Take: func() Sample { return Sample{} }},
 		Status:  func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
 		Reload:  func(context.Context) (Changes, error) { return Changes{}, nil },
 		Bridges: func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
 		Reset:   local.ResetBridge,
 	}
+	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters }
 	r.Web = NewWeb(WebOptions{
 		API: api,
 		Sources: Sources{ID: "gw", Version: "v", Broker: b, Store: s, Users: u,
-			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{}}},
+			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{new(adapters.Recent)}}},
 		Alive: func(context.Context) error { return nil }, Ready: func() error { return nil },
 		Address: address, Serves: func(host string) bool { return host == "gw.lan" },
 		Users: u, Names: names, Log: quiet, Now: func() time.Time { return r.now },
@@ -76,7 +77,10 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	return r
 }
 
-type fakeAdapter struct{}
+type fakeAdapter struct{ recent *adapters.Recent }
+
+func (fakeAdapter) Kind() string               { return "serial" }
+func (f fakeAdapter) Recent() *adapters.Recent { return f.recent }
 
 func (fakeAdapter) Name() string              { return "scale" }
 func (fakeAdapter) Run(context.Context) error { return nil }
