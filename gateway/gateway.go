@@ -59,6 +59,7 @@ type Gateway struct {
 	doors    []*door // listeners that were or will be opened
 	web      atomic.Pointer[web]
 	logs     admin.LogRing // what log has told, for operators
+	shown    atomic.Pointer[config.Config]
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns
@@ -76,6 +77,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 		opt.Notify = systemd(opt.Log)
 	}
 	g.cfg, g.opt, g.log, g.passed = cfg, opt, opt.Log, passedSockets
+	g.shown.Store(cfg)
 	g.connects = newConnectPace(cfg.Limits.ConnectsPerSecond)
 	g.work, g.over = make(chan func(context.Context)), make(chan struct{})
 	g.bridges.make = g.newBridge

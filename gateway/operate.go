@@ -17,7 +17,7 @@ func (g *Gateway) openAdmin(s *stage) {
 	api := &admin.Server{
 		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
 		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
-		Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
+		Configuration: g.configuration, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
 	}
 	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)

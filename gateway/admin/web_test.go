@@ -60,10 +60,11 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	local := Local{Store: s}
 	api := &Server{
 		Local: local, Broker: b, Log: quiet, Logs: new(LogRing), Recorder: &Recorder{Take: func() Sample { return Sample{} }},
-		Status:  func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
-		Reload:  func(context.Context) (Changes, error) { return Changes{}, nil },
-		Bridges: func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
-		Reset:   local.ResetBridge,
+		Status:        func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
+		Reload:        func(context.Context) (Changes, error) { return Changes{}, nil },
+		Configuration: func() *Configuration { return new(Configuration) },
+		Bridges:       func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
+		Reset:         local.ResetBridge,
 	}
 	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters }
 	r.Web = NewWeb(WebOptions{
