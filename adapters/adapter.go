@@ -50,12 +50,14 @@ import (
 //   - Close, after Run, detaches the durable consumer; what is queued stays. It
 //     is called when nobody can publish any more, or the adapter is no longer
 //     configured: a command published in between is queued for the next start.
-//   - Stats may be called at any time, by any goroutine.
+//   - Stats and Recent may be called at any time, by any goroutine.
 type Adapter interface {
 	Name() string
 	Run(ctx context.Context) error
 	Close()
 	Stats() Stats
+	Kind() string // serial, tcp-listen, tcp-connect or modbus
+	Recent() *Recent
 }
 
 // Publisher takes messages in; *broker.Broker is one. It is done with m and

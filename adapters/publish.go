@@ -34,16 +34,19 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 	s.c.lastFrame.Store(now.UnixNano())
 	s.presence.frame(c.presence, now)
 	if c.wire != nil && c.wire.offer(f) {
+		s.recent.Frame(now, c.at.name(), f, "")
 		return nil // the answer to a command
 	}
 	if err := c.decoder.Decode(f, &c.value); err != nil {
 		s.c.undecoded.Add(1)
+		s.recent.Wrong(now, c.at.name(), f, "not decoded: "+err.Error())
 		if more, ok := s.badFrames.allow(); ok {
 			s.opt.Log.Warn("frame not decoded", "remote", c.at.Remote, "error", err, "suppressed", more)
 		}
 		return c.notTaken()
 	}
 	if !c.shape(now) {
+		s.recent.Frame(now, c.at.name(), f, "")
 		return c.ack(ctx, store.Receipt{})
 	}
 	topic := c.topic
@@ -51,6 +54,7 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 		var err error
 		if topic, err = frameTopic(s.opt.Topic, c.at, now, c.value.Fields); err != nil {
 			s.c.noTopic.Add(1)
+			s.recent.Wrong(now, c.at.name(), f, "no topic: "+err.Error())
 			if more, ok := s.refusals.allow(); ok {
 				s.opt.Log.Warn("frame without a topic", "remote", c.at.Remote, "error", err, "suppressed", more)
 			}
@@ -58,6 +62,7 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 		}
 	}
 	if r, held := c.hold(topic, now); held {
+		s.recent.Frame(now, c.at.name(), f, "")
 		return c.ack(ctx, r)
 	}
 	m := &c.message // the broker copies what it keeps
@@ -89,12 +94,14 @@ func (c *conn) publish(ctx context.Context, f []byte) error {
 		return ctx.Err()
 	default:
 		s.c.dropped.Add(1)
+		s.recent.Wrong(now, c.at.name(), f, "refused: "+err.Error())
 		if more, ok := s.refusals.allow(); ok {
 			s.opt.Log.Warn("frame refused", "topic", topic, "bytes", len(m.Payload), "error", err, "suppressed", more)
 		}
 		return c.notTaken()
 	}
 	s.c.published.Add(1)
+	s.recent.Frame(now, c.at.name(), f, topic)
 	return c.ack(ctx, r)
 }
 

@@ -92,6 +92,7 @@ type Stream struct {
 	changes  *changes // nil: everything is published
 	rate     rate
 	causes   causes
+	recent   Recent
 
 	badFrames, refusals, pauses, links, commands, polling limiter
 }
@@ -147,6 +148,9 @@ func NewStream(opt Options) (*Stream, error) {
 
 // Name is the adapter's name.
 func (s *Stream) Name() string { return s.opt.Name }
+
+// Recent keeps the last frames of all links.
+func (s *Stream) Recent() *Recent { return &s.recent }
 
 // Log is the adapter's logger, for its links.
 func (s *Stream) Log() *slog.Logger { return s.opt.Log }
@@ -253,7 +257,8 @@ type conn struct {
 	topic   string         // when it is the same for all frames
 	message store.Message
 	counted frame.Counters
-	paused  bool // since the last read
+	chunk   []byte // that was read last, valid until the next
+	paused  bool   // since the last read
 
 	presence *presenceState // nil: none
 
@@ -351,7 +356,8 @@ func (c *conn) read(ctx context.Context) error {
 				c.lostInput(lost - overruns)
 				overruns = lost
 			}
-			c.framing.Push(buf[:n])
+			c.chunk = buf[:n]
+			c.framing.Push(c.chunk)
 			if err := c.take(ctx, c.framing.Next); err != nil {
 				return err
 			}
@@ -415,6 +421,7 @@ func (c *conn) count() (bad uint64) {
 	if bad = d.Bad(); bad == 0 {
 		return 0
 	}
+	c.s.recent.Wrong(time.Now(), c.at.name(), c.chunk, whyBad(d))
 	if more, ok := c.s.badFrames.allow(); ok {
 		c.s.opt.Log.Warn("bad frames", "remote", c.at.Remote, "too_long", d.TooLong, "unfinished", d.Unfinished,
 			"checksum", d.Checksum, "garbage", d.Garbage, "bytes", d.Discarded, "suppressed", more)

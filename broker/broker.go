@@ -7,12 +7,12 @@
 // receivers and stages, conn_write.go carries bytes out, outbound.go keeps the
 // windows. Everything else hangs on these: connect.go, session.go,
 // subscribe.go, access.go, retained.go, will.go, willrecord.go, shared.go, handover.go, unrouted.go, attach.go,
-// answers.go, parked.go, pace.go, sys.go.
+// answers.go, parked.go, pace.go, sys.go, and for operators clients.go, tap.go.
 //
 // Locks, in the order in which they may be taken: Broker.mu (the subscription
 // tree and the sessions), retained.mu, session.mu (a session's durable
 // window), output.mu (a connection's output), the store's own, flushers.mu,
-// held.mu. Nobody waits for the disk with any of them.
+// held.mu, tap.mu. Nobody waits for the disk with any of them.
 package broker
 
 import (
@@ -163,6 +163,8 @@ type Broker struct {
 	due       time.Time            // when housekeeping has to look next; zero = never
 
 	rules    atomic.Pointer[acl.Rules] // set with mu held
+	tap      atomic.Pointer[tap]       // nil: nobody looks at what is routed
+	taps     taps
 	retained retained
 	sys      sys
 	unrouted unrouted
@@ -237,6 +239,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.housekeep(ctx)
 	wg.Wait()
+	b.endTap()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stampOfflineLocked()

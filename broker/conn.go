@@ -24,10 +24,12 @@ import (
 // owner is set from claiming until detaching is done, so a takeover waits for
 // that.
 type conn struct {
-	b      *Broker
-	sock   socket
-	remote string
-	log    *slog.Logger
+	b        *Broker
+	sock     socket
+	remote   string
+	listener string // address of the listener
+	unix     bool   // that is a socket of the file system
+	log      *slog.Logger
 
 	// The reader's own.
 	in        input
@@ -49,6 +51,7 @@ type conn struct {
 	stats     connStats
 
 	// Set before the connection is attached, constant then.
+	since         time.Time
 	user          string // who the client is, as authenticated; "" = anonymous
 	certified     bool   // user is from a certificate
 	claimed       string // the user that a refused client has said to be, for the log
@@ -66,6 +69,8 @@ type conn struct {
 	done   chan struct{} // closed when the reader has ended and the session is free
 	work   atomic.Uint32
 	nudged atomic.Bool // look at what is parked
+
+	traffic traffic
 
 	flushed   atomic.Int64 // when others last had something to flush, since Broker.started
 	left      atomic.Int32 // rounds whose output was left to a flusher, and is not written yet
@@ -101,6 +106,7 @@ func (c *conn) serve(listener net.Addr) {
 	defer c.b.stats.connections.Add(-1)
 	defer close(c.done)
 	defer func() { _ = c.sock.conn.Close() }()
+	c.listener, c.unix = listener.String(), listener.Network() == "unix"
 	err := c.accept(listener)
 	if err == nil {
 		err = c.readLoop()

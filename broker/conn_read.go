@@ -67,6 +67,8 @@ func (c *conn) endRound() {
 	}
 	c.flush()
 	c.releaseRouter()
+	addTo(&c.traffic.messagesIn, c.stats.publishReceived)
+	addTo(&c.traffic.bytesIn, c.stats.bytesReceived)
 	c.b.stats.add(&c.stats)
 }
 

@@ -138,6 +138,8 @@ func (c *conn) takeLocked() *buffer {
 	o := &c.out
 	b := o.buf
 	o.buf, o.writing, o.taken = nil, true, len(b.b)
+	c.traffic.out.messages += o.sent.publishes
+	c.traffic.out.bytes += uint64(len(b.b))
 	c.b.stats.addSent(&o.sent, len(b.b))
 	return b
 }

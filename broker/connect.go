@@ -404,6 +404,7 @@ func (c *conn) attach(ack *packet.Connack) {
 	}
 	o.window.max = c.receiveMax
 	o.mu.Unlock()
+	c.since = time.Now()
 	if s.consumer != nil {
 		s.mu.Lock()
 		s.win = qos.NewWindow(s.consumer, c.receiveMax)

@@ -98,6 +98,9 @@ func (r *router) route(from *session, m *Message) routed {
 	// The lock is held until here so that a session that ends is no target
 	// any more.
 	b.mu.RUnlock()
+	if t := b.tap.Load(); t != nil && (res.err == nil || r.unheard()) {
+		t.see(m)
+	}
 	if res.err == nil {
 		r.deliver()
 	} else if r.unheard() {

@@ -46,16 +46,6 @@ func docTables(t *testing.T) map[string]map[string]docRow {
 	return tables
 }
 
-// docSection is how the documentation names the section of a key's pattern:
-// [gateway], [[bridge]], [bridge.backoff], [[bridge.up]].
-func docSection(pattern string) string {
-	name := "[" + strings.ReplaceAll(pattern, "[]", "") + "]"
-	if strings.HasSuffix(pattern, "[]") {
-		name = "[" + name + "]"
-	}
-	return name
-}
-
 // supported reports whether this version acts on the key.
 func supported(pattern string, pending map[string]rule) bool {
 	if r, ok := pending[pattern]; ok && !r.values {
@@ -69,7 +59,7 @@ func TestTheDocumentationHasEveryKeyWithItsDefaultAndNoOther(t *testing.T) {
 	pending := pendingRules()
 	var walk func(v reflect.Value, pattern string)
 	walk = func(v reflect.Value, pattern string) {
-		section := docSection(pattern)
+		section := sectionName(pattern)
 		for _, f := range fields(v) {
 			p := strings.TrimPrefix(pattern+"."+f.name, ".")
 			if !supported(p, pending) {

@@ -23,6 +23,7 @@ func (c *Config) AppendTOML(dst []byte) []byte {
 // A printer is the decoder's counterpart.
 type printer struct {
 	dst     []byte
+	keys    []Key
 	pending map[string]rule
 	cfg     *Config
 }
@@ -44,6 +45,7 @@ func (p *printer) section(v reflect.Value, header, name, path, pattern string) {
 			name, text = name+"_file", quote(p.cfg.SecretFile(key))
 		}
 		p.dst = fmt.Appendf(p.dst, "%s = %s\n", name, text)
+		p.note(path, pattern, name, f.name, text)
 	}
 	p.sections(v, name, path, pattern)
 }

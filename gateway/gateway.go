@@ -18,6 +18,7 @@ import (
 	"packetboat/broker"
 	"packetboat/broker/store"
 	"packetboat/config"
+	"packetboat/gateway/admin"
 )
 
 // Options are what a gateway takes from the process it runs in.
@@ -63,6 +64,8 @@ type Gateway struct {
 	beat     *pulse  // the router's
 	web      atomic.Pointer[web]
 	trend    trend
+	logs     admin.LogRing // what log has told, for operators
+	shown    atomic.Pointer[config.Config]
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns
@@ -74,13 +77,15 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
+	g := new(Gateway)
+	opt.Log = slog.New(g.logs.Handler(opt.Log.Handler()))
 	if opt.Notify == nil {
 		opt.Notify = systemd(opt.Log)
 	}
-	g := &Gateway{
-		cfg: cfg, opt: opt, log: opt.Log, passed: passedSockets, connects: newConnectPace(cfg.Limits.ConnectsPerSecond),
-		work: make(chan func(context.Context)), over: make(chan struct{}),
-	}
+	g.cfg, g.opt, g.log, g.passed = cfg, opt, opt.Log, passedSockets
+	g.shown.Store(cfg)
+	g.connects = newConnectPace(cfg.Limits.ConnectsPerSecond)
+	g.work, g.over = make(chan func(context.Context)), make(chan struct{})
 	g.bridges.make = g.newBridge
 	return g
 }

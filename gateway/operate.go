@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"packetboat/adapters"
 	"packetboat/bridge"
 	"packetboat/gateway/admin"
 )
@@ -12,8 +13,11 @@ import (
 // gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
 	api := &admin.Server{
-		Local: admin.Local{Store: g.store, InUse: g.uses}, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge, Log: g.log,
+		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
+		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
+		Configuration: g.configuration, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
 	}
+	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)
 	g.openWeb(s, api)
 }

@@ -94,6 +94,7 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
 	g.warnAbandoned(cfg)
+	g.shown.Store(cfg)
 	return did, err
 }
 

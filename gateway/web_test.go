@@ -101,14 +101,14 @@ filter = "#"
 	base := "https://127.0.0.1:" + port
 	client := newClient(t, &tls.Config{RootCAs: a.pool, ServerName: "gateway"})
 	for path, want := range map[string]int{
-		"/healthz": 200, "/readyz": 200, "/login": 200, "/page.css": 200,
-		"/": 303, "/v1/status": 401, "/v1/bridges": 401, "/v1/queues": 401, "/v1/messages?queue=bridge/cloud/0": 401, "/metrics": 401, "/page.js": 401,
+		"/healthz": 200, "/readyz": 200, "/login": 200, "/page/base.css": 200,
+		"/": 303, "/v1/status": 401, "/v1/bridges": 401, "/v1/queues": 401, "/v1/messages?queue=bridge/cloud/0": 401, "/metrics": 401, "/page/app.js": 401,
 	} {
 		if got, body := get(t, client, base+path); got != want {
 			t.Errorf("nobody, %s: %d %s", path, got, body)
 		}
 	}
-	for _, path := range []string{"/", "/page.js", "/v1/status", "/v1/bridges", "/v1/queues", "/v1/messages?queue=bridge/cloud/0", "/metrics", "/nothing"} {
+	for _, path := range []string{"/", "/page/app.js", "/v1/status", "/v1/bridges", "/v1/queues", "/v1/messages?queue=bridge/cloud/0", "/metrics", "/nothing"} {
 		got, body := get(t, client, "https://ann:ann@127.0.0.1:"+port+path)
 		if want := map[bool]int{true: 404, false: 200}[path == "/nothing"]; got != want {
 			t.Errorf("ann, %s: %d %s", path, got, body)

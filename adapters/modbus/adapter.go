@@ -44,6 +44,7 @@ type Adapter struct {
 	jitter func() time.Duration
 
 	links              adapters.Limiter
+	recent             adapters.Recent
 	line               lineCounters
 	ready              atomic.Bool
 	trouble            adapters.Trouble
@@ -202,6 +203,12 @@ func commandFilter(t config.Template) (string, error) {
 
 // Name is the adapter's name.
 func (a *Adapter) Name() string { return a.cfg.Name }
+
+// Kind is of adapters.Adapter.
+func (a *Adapter) Kind() string { return "modbus" }
+
+// Recent keeps the last replies.
+func (a *Adapter) Recent() *adapters.Recent { return &a.recent }
 
 // Close detaches the commands; see adapters.Adapter.
 func (a *Adapter) Close() {

@@ -41,12 +41,15 @@ type client struct {
 	timing  timing
 	timeout time.Duration
 	c       *lineCounters
+	recent  *adapters.Recent // nil: none
 
 	id    uint16    // of the last request
 	quiet time.Time // the line is quiet from then on, as far as we write
 	out   []byte
 
 	unanswered int // requests since the last reply
+
+	damaged []byte // what came in place of the last reply
 
 	wake chan struct{} // one slot: in has changed
 	gone chan struct{} // closed when read returns
@@ -127,15 +130,23 @@ func (c *client) do(ctx context.Context, unit byte, request []byte) ([]byte, err
 		c.c.timeouts.Add(1)
 		c.unanswered++
 	}
+	now, name := time.Now(), fmt.Sprint("unit ", unit)
 	if err != nil {
+		if silence(err) {
+			c.recent.Wrong(now, name, c.damaged, err.Error())
+		}
+		c.damaged = c.damaged[:0]
 		return nil, err
 	}
 	c.unanswered = 0
 	c.c.replies.Add(1)
-	c.c.lastReply.Store(time.Now().UnixNano())
+	c.c.lastReply.Store(now.UnixNano())
 	data, err := checkReply(request, reply)
 	if err != nil {
 		c.c.exceptions.Add(1)
+		c.recent.Wrong(now, name, reply, err.Error())
+	} else {
+		c.recent.Frame(now, name, reply, "")
 	}
 	return data, err
 }
@@ -249,6 +260,7 @@ func (c *client) fail() error {
 	if c.wire.framed() {
 		return errNoAnswer
 	}
+	c.damaged = append(c.damaged[:0], c.in...)
 	c.dropLocked()
 	if n < rtuOverhead+exceptionLength { // a glitch, shorter than any reply
 		return errNoAnswer

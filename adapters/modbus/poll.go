@@ -28,6 +28,7 @@ var errDeaf = errors.New("no request is answered any more")
 // (nil), and closes it.
 func (a *Adapter) serve(ctx context.Context, link adapters.Link) error {
 	c := newClient(link, a.wire, a.timing, a.cfg.Timeout, &a.line)
+	c.recent = &a.recent
 	a.opens.Add(1)
 	a.ready.Store(true)
 	a.opened, a.answered = time.Now(), time.Time{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,7 +173,13 @@ func TestDamagedRepliesAreCountedAndAskedForAgain(t *testing.T) {
 		if st := r.Stats(); st.Frame.Checksum != 3 {
 			t.Errorf("%+v", st.Frame)
 		}
+		if seen := r.Recent().Look(time.Now()); len(seen) != 3 || seen[0].Bytes == 0 || seen[0].Link != "unit 1" || !strings.Contains(seen[0].Error, "damaged") {
+			t.Errorf("%+v", seen)
+		}
 		pass(time.Second)
+		if seen := r.Recent().Look(time.Now()); len(seen) <= 3 || seen[0].Error != "" { // now that somebody looks
+			t.Errorf("%+v", seen)
+		}
 		if u := r.Units()[0]; u.Failed != 1 || u.Failing {
 			t.Errorf("%+v", u)
 		}
@@ -363,6 +370,9 @@ func TestALineThatGoesComesBack(t *testing.T) {
 				}
 				if n := r.log.count("cannot open; will keep trying"); n != 1 {
 					t.Errorf("told %d times", n)
+				}
+				if why := r.Stats().Problem; why != "no such port" {
+					t.Errorf("why: %q", why)
 				}
 				before, _ := r.broker.of("gw/m/main")
 				r.setAbsent(nil)

@@ -74,6 +74,9 @@ func NewAdapter(opt Options) (*Adapter, error) {
 	return a, nil
 }
 
+// Kind is of adapters.Adapter.
+func (a *Adapter) Kind() string { return "serial" }
+
 // Run serves the port until ctx ends.
 func (a *Adapter) Run(ctx context.Context) error {
 	return a.Stream.Run(ctx, func(ctx context.Context) error {

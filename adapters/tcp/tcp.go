@@ -137,6 +137,14 @@ func (a *Adapter) Stats() adapters.Stats {
 	return st
 }
 
+// Kind is of adapters.Adapter.
+func (a *Adapter) Kind() string {
+	if a.opt.Connect != "" {
+		return "tcp-connect"
+	}
+	return "tcp-listen"
+}
+
 // Run listens and serves who connects, or calls the device, until ctx ends.
 func (a *Adapter) Run(ctx context.Context) error {
 	return a.Stream.Run(ctx, func(ctx context.Context) error {

@@ -96,6 +96,17 @@ func (c *Conn) Handshake() error {
 	return nil
 }
 
+// Transport names the layers: tls, websocket or websocket+tls.
+func (c *Conn) Transport() string {
+	switch {
+	case !c.opt.WebSocket:
+		return "tls"
+	case c.opt.TLS == nil:
+		return "websocket"
+	}
+	return "websocket+tls"
+}
+
 // CertUser gives the user that the client's certificate names, when it is
 // certificates that name users here. ok and no name: the certificate has none.
 func (c *Conn) CertUser() (name string, ok bool) {

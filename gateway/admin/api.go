@@ -13,6 +13,14 @@
 //	POST /v1/reload                       read the configuration again
 //	GET  /v1/bridges                      the bridges in full: state, lanes, counters
 //	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
+//	GET  /v1/clients?match=PART&limit=N   who is connected, and whose sessions wait
+//	POST /v1/clients/kick {"client": ""}  end the connection of a client
+//	GET  /v1/adapters                     the adapters in full, with the last frames and errors
+//	GET  /v1/topics?match=PART&limit=N    the latest values of topics; it begins to look when asked
+//	GET  /v1/history                      a day in samples: the queue, rates, what waits for bridges
+//	GET  /v1/log?last=N                   the last lines of the log
+//	GET  /v1/config                       the configuration, its keys and what they mean
+//	GET  /v1/events                       the state once a second and new lines of the log, as server-sent events
 //
 // An error is an object with the field "error", with a status of 400 and more or,
 // where lines were sent already, as the last line.

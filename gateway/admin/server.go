@@ -14,20 +14,33 @@ import (
 	"strconv"
 	"time"
 
+	"packetboat/adapters"
+	"packetboat/broker"
 	"packetboat/broker/store"
 )
 
 // Server serves the API.
 type Server struct {
 	Local
+	Broker *broker.Broker
 	Status func() *Status
 	// Reload has the gateway read its configuration again and act on it.
 	Reload func(ctx context.Context) (Changes, error)
 	// Bridges is how the bridges that run are.
 	Bridges func() *Bridges
+	// Adapters are those that run.
+	Adapters func() []adapters.Adapter
 	// Reset is Local.ResetBridge, of a bridge that may run.
 	Reset func(ctx context.Context, bridge string) (Reset, error)
 	Log   *slog.Logger
+
+	// Configuration is what the gateway runs with.
+	Configuration func() *Configuration
+
+	Logs     *LogRing  // what Log has told
+	Recorder *Recorder // somebody runs it
+
+	watching watching
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -89,6 +102,14 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/bridges", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Bridges()) })
 	mux.HandleFunc("POST /v1/bridges/reset", s.reset)
+	mux.HandleFunc("GET /v1/clients", s.clients)
+	mux.HandleFunc("POST /v1/clients/kick", s.kick)
+	mux.HandleFunc("GET /v1/adapters", s.adapters)
+	mux.HandleFunc("GET /v1/topics", s.topics)
+	mux.HandleFunc("GET /v1/history", s.history)
+	mux.HandleFunc("GET /v1/log", s.logLines)
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Configuration()) })
+	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})
@@ -215,7 +236,7 @@ func reply(w http.ResponseWriter, v any) {
 func fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge):
+	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge), errors.Is(err, ErrNoClient):
 		status = http.StatusNotFound
 	case errors.Is(err, ErrKind):
 		status = http.StatusBadRequest

@@ -123,10 +123,8 @@ func (w *Web) mux() http.Handler {
 	mux.HandleFunc("GET /login", w.loginPage)
 	mux.HandleFunc("POST /login", w.login)
 	mux.HandleFunc("POST /logout", w.logout)
-	mux.HandleFunc("GET /{$}", w.overview)
-	mux.HandleFunc("GET /page.js", w.file)
-	mux.HandleFunc("GET /page.css", w.file)
-	mux.HandleFunc("GET /icon.svg", w.file)
+	mux.HandleFunc("GET /{$}", w.index)
+	mux.HandleFunc("GET /page/", w.file)
 	mux.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))
 	})
@@ -136,7 +134,7 @@ func (w *Web) mux() http.Handler {
 // open are the paths that need no login.
 func open(path string) bool {
 	switch path {
-	case "/healthz", "/readyz", "/login", "/page.css", "/icon.svg":
+	case "/healthz", "/readyz", "/login", "/page/base.css", "/page/theme.js", "/page/icon.svg":
 		return true
 	}
 	return false

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -57,16 +59,18 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	t.Cleanup(func() { stop(); all.Wait() })
 	local := Local{Store: s}
 	api := &Server{
-		Local: local, Log: quiet,
-		Status:  func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
-		Reload:  func(context.Context) (Changes, error) { return Changes{}, nil },
-		Bridges: func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
-		Reset:   local.ResetBridge,
+		Local: local, Broker: b, Log: quiet, Logs: new(LogRing), Recorder: &Recorder{Take: func() Sample { return Sample{} }},
+		Status:        func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
+		Reload:        func(context.Context) (Changes, error) { return Changes{}, nil },
+		Configuration: func() *Configuration { return new(Configuration) },
+		Bridges:       func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
+		Reset:         local.ResetBridge,
 	}
+	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters }
 	r.Web = NewWeb(WebOptions{
 		API: api,
 		Sources: Sources{ID: "gw", Version: "v", Broker: b, Store: s, Users: u,
-			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{}}},
+			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{new(adapters.Recent)}}},
 		Alive: func(context.Context) error { return nil }, Ready: func() error { return nil },
 		Address: address, Serves: func(host string) bool { return host == "gw.lan" },
 		Users: u, Names: names, Log: quiet, Now: func() time.Time { return r.now },
@@ -74,7 +78,10 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	return r
 }
 
-type fakeAdapter struct{}
+type fakeAdapter struct{ recent *adapters.Recent }
+
+func (fakeAdapter) Kind() string               { return "serial" }
+func (f fakeAdapter) Recent() *adapters.Recent { return f.recent }
 
 func (fakeAdapter) Name() string              { return "scale" }
 func (fakeAdapter) Run(context.Context) error { return nil }
@@ -205,7 +212,7 @@ func TestWhoMayDoWhatByHTTP(t *testing.T) {
 		{"what is not there says nothing to nobody", guarded, asks{path: "/nothing"}, 401},
 		{"what is not there", guarded, asks{path: "/nothing", basic: "ann:ann"}, 404},
 		{"what is not there in the API", guarded, asks{path: "/v1/nothing", basic: "ann:ann"}, 404},
-		{"a path that goes up", guarded, asks{path: "/v1/../page.css"}, 401},
+		{"a path that goes up", guarded, asks{path: "/v1/../page/base.css"}, 401},
 
 		// In the network.
 		{"a neighbour looks", remote, lan(asks{}), 401},
@@ -427,18 +434,33 @@ func TestHealthSaysWhyNot(t *testing.T) {
 
 func TestThePagesAskNobodyElse(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")
-	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css", "/icon.svg": "image/svg+xml"} {
+	paths := map[string]string{"/": "text/html"}
+	err := fs.WalkDir(pages, "page", func(name string, d fs.DirEntry, err error) error {
+		if kind, ok := kinds[path.Ext(name)]; ok {
+			paths["/"+name] = kind
+		}
+		return err
+	})
+	if err != nil || len(paths) < 20 {
+		t.Fatalf("%d files, %v", len(paths), err)
+	}
+	for path, kind := range paths {
 		resp := w.do(asks{path: path})
 		body, _ := io.ReadAll(resp.Body)
 		text := string(body)
 		if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), kind) {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, resp.Header.Get("Content-Type"))
 		}
-		text = strings.ReplaceAll(text, `xmlns="http://www.w3.org/2000/svg"`, "")
-		for _, bad := range []string{"http:", "https:", "//cdn", "<script>", " style=", " onclick", "innerHTML", "eval(", "/logout"} {
-			if strings.Contains(text, bad) {
+		text = strings.ReplaceAll(text, `"http://www.w3.org/2000/svg"`, "")
+		for _, bad := range []string{"http:", "https:", "//cdn", "<script>", " style=", " onclick=", "innerHTML", "eval(", "/logout"} {
+			if !strings.HasPrefix(path, "/page/vendor/") && strings.Contains(text, bad) {
 				t.Errorf("%s has %s", path, bad)
 			}
+		}
+	}
+	for _, path := range []string{"/page/", "/page/index.html", "/page/login.html", "/page/vendor/uplot-LICENSE", "/page/none.js", "/page/../web.go"} {
+		if resp := w.do(asks{path: path}); resp.StatusCode == 200 {
+			t.Errorf("%s is served", path)
 		}
 	}
 }

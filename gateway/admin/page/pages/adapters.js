@@ -1,0 +1,68 @@
+// Each adapter: its devices, what they sent last, what could not be read.
+
+import { get } from "../api.js";
+import { trouble } from "../dialog.js";
+import { facts, h, keyed, stateLine, table, text } from "../dom.js";
+import { ago, clock, count, plural, words } from "../format.js";
+import { adapterState } from "../states.js";
+
+export function show(root, stay) {
+  const error = trouble();
+  const none = h("p", { class: "empty", hidden: true }, "No adapter is configured. Sections [[serial]], [[tcp]] and [[modbus]] of the configuration connect devices that do not speak MQTT.");
+  const list = h("div", { class: "cards" });
+  const cards = keyed(list, (a) => a.name, card);
+  root.append(error.node, none, list);
+  stay.every(2000, async (signal) => {
+    const { adapters } = await get("adapters", signal);
+    none.hidden = adapters.length > 0;
+    cards(adapters);
+  }, error.set);
+}
+
+const kinds = { serial: "serial port", "tcp-listen": "TCP, devices connect", "tcp-connect": "TCP, connects to the device", modbus: "Modbus" };
+
+function card(first) {
+  const state = stateLine("idle", "");
+  const about = h("span", { class: "soft" });
+  const reason = h("p", { class: "reason" });
+  const counters = facts();
+  const frames = table(`Last frames of ${first.name}`, [
+    { name: "Time", class: "time", cell: (f, node) => text(node, clock(f.at)) },
+    { name: "From", class: "name", cell: (f, node) => text(node, f.link || "—") },
+    { name: "Bytes", class: "number", cell: (f, node) => text(node, count(f.bytes)) },
+    { name: "Text", class: "mono payload", cell: (f, node) => text(node, f.text) },
+    { name: "Hex", class: "mono hex", cell: (f, node) => text(node, spaced(f.hex)) },
+    { name: "Topic, or what was wrong", class: "mono", cell: becameCell },
+  ], (f) => `${f.at} ${f.link} ${f.hex} ${f.error || ""}`);
+  const id = `adapter-${first.name}`;
+  const node = h("article", { class: "card", "aria-labelledby": id },
+    h("header", {}, h("h2", { id }, first.name), state.node, about),
+    reason,
+    counters.node,
+    h("details", { open: true }, h("summary", {}, "Last frames and errors, the newest first"), frames.node));
+  return {
+    node,
+    update(a) {
+      state.set(adapterState(a), a.ready ? "ready" : "not ready");
+      const last = a.last_frame ? `last frame ${ago(a.last_frame)}` : "no frame yet";
+      text(about, `${kinds[a.kind] || a.kind}, ${plural(a.links, "link")} open, ${last}`);
+      reason.hidden = !a.error;
+      text(reason, a.error);
+      counters.set(Object.entries(a.counters).sort(byUse).map(([k, v]) => [words(k), count(v)]));
+      frames.set(a.frames, "Nothing has come while somebody looked.");
+    },
+  };
+}
+
+// byUse puts the counters that count something first.
+const byUse = (a, b) => Number(b[1] > 0) - Number(a[1] > 0) || a[0].localeCompare(b[0]);
+
+const spaced = (hex) => (hex.includes(" ") ? hex : hex.replaceAll(/(..)(?=.)/g, "$1 "));
+
+function becameCell(f, node) {
+  const key = f.error || f.topic || "";
+  if (node.shown === key) return;
+  node.shown = key;
+  if (f.error) node.replaceChildren(stateLine("bad", f.error).node);
+  else node.replaceChildren(f.topic || "—");
+}

@@ -1,0 +1,88 @@
+// The queue over time, with where it leads.
+
+import { get } from "../api.js";
+import { chart } from "../chart.js";
+import { attribute, h } from "../dom.js";
+import { rate, short, size } from "../format.js";
+import { trouble } from "../dialog.js";
+import { forecast } from "./forecast.js";
+
+const ranges = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
+
+const powers = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8)); // bytes between two lines of the grid
+
+// history makes the charts and the choice of a range.
+export function history(stay) {
+  let range = 3600;
+  let known = null;
+  const disk = chart("Disk queue", size, 220, powers);
+  const waiting = chart("Waiting for bridges", short, 160);
+  const flow = chart("Messages a second", (v) => rate(v), 160);
+  const error = trouble();
+  const buttons = ranges.map(([seconds, name]) => h("button", {
+    class: "small", type: "button", "aria-pressed": String(seconds === range),
+    onclick: (e) => {
+      range = seconds;
+      buttons.forEach((b) => attribute(b, "aria-pressed", String(b === e.currentTarget)));
+      draw();
+    },
+  }, name));
+  const draw = () => {
+    if (!known) return;
+    const step = known.step_seconds;
+    const s = known.series;
+    const n = Math.min(s.in.length, Math.round(range / step));
+    const start = new Date(known.from).getTime() / 1000 + (s.in.length - n) * step;
+    drawDisk(disk, s, n, start, step, range);
+    drawWaiting(waiting, s, n, start, step);
+    drawFlow(flow, s, n, start, step);
+  };
+  stay.every(10_000, async (signal) => {
+    known = await get("history", signal);
+    draw();
+  }, error.set);
+  [disk, waiting, flow].forEach((c) => stay.atEnd(c.end));
+  return { node: h("div", {}, h("div", { class: "choices", role: "group", "aria-label": "Range" }, buttons), error.node, disk.node, waiting.node, flow.node) };
+}
+
+const tail = (list, n) => list.slice(list.length - n);
+const newest = (list) => list.findLast((v) => v !== null) || 0;
+const times = (n, start, step) => Array.from({ length: n }, (_, i) => start + i * step);
+const nothing = (n) => Array(n).fill(null);
+
+function drawDisk(chart, s, n, start, step, range) {
+  const limit = newest(s.queue_limit);
+  const next = forecast(s.queue_bytes, step, range / 4, limit);
+  const more = next ? next.list.length : 0;
+  const now = newest(s.queue_bytes);
+  const lines = [{ name: "Stored", dash: [], fill: true }, { name: "Forecast", dash: [2, 4] }];
+  const data = [times(n + more, start, step), [...tail(s.queue_bytes, n), ...nothing(more)], [...nothing(Math.max(0, n - 1)), now, ...(next ? next.list : [])].slice(0, n + more)];
+  const highest = Math.max(0, ...data[1], ...data[2]);
+  if (limit > 0 && highest > limit / 3) { // else the line would lie flat on the ground
+    lines.push({ name: "Limit", dash: [8, 4], soft: true });
+    data.push(Array(n + more).fill(limit));
+  }
+  chart.set(lines, data, diskSentence(now, limit, next));
+}
+
+function diskSentence(now, limit, next) {
+  const is = `${size(now)} are stored${limit ? `, the limit is ${size(limit)}` : ""}.`;
+  if (!next) return `${is} Too little is known for a forecast.`;
+  const perHour = next.slope * 3600;
+  if (Math.abs(perHour) < 64 * 1024) return `${is} It stays as it is.`;
+  if (perHour < 0) return `${is} It shrinks by ${size(-perHour)} an hour.`;
+  return `${is} It grows by ${size(perHour)} an hour.`;
+}
+
+function drawWaiting(chart, s, n, start, step) {
+  const names = Object.keys(s.bridges).sort();
+  const words = names.map((b) => `${b} ${short(newest(s.bridges[b].waiting))}`).join(", ");
+  chart.set(names.map((name) => ({ name })), [times(n, start, step), ...names.map((b) => tail(s.bridges[b].waiting, n))], names.length ? `Now: ${words}.` : "No bridge is configured.");
+}
+
+function drawFlow(chart, s, n, start, step) {
+  const names = Object.keys(s.bridges).sort();
+  const lines = [{ name: "In" }, ...names.map((b) => ({ name: `Out by ${b}` }))];
+  const words = [`in ${rate(newest(s.in))}`, ...names.map((b) => `out by ${b} ${rate(newest(s.bridges[b].out))}`)].join(", ");
+  chart.set(lines, [times(n, start, step), tail(s.in, n), ...names.map((b) => tail(s.bridges[b].out, n))], `Now: ${words}.`);
+}

@@ -1,0 +1,22 @@
+package gateway
+
+import "packetboat/gateway/admin"
+
+// record is what is counted now, for rates and the history. It is cheap: nothing
+// of it waits for the disk.
+func (g *Gateway) record() admin.Sample {
+	b := g.broker.Stats()
+	s := admin.Sample{QueueBytes: g.store.Stats().DiskBytes, QueueLimit: int64(g.cfg.Queue.MaxSize), In: b.PublishReceived, Out: b.PublishSent}
+	for _, a := range g.adapters {
+		s.In += a.Stats().Published
+	}
+	for _, b := range g.bridges.all() {
+		st := b.Stats()
+		x := admin.BridgeSample{Name: b.Name(), Out: st.Sent - st.Resent}
+		for _, l := range b.Lag() {
+			x.Waiting += l.Messages
+		}
+		s.Bridges = append(s.Bridges, x)
+	}
+	return s
+}
