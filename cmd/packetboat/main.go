@@ -52,7 +52,7 @@ func commands() []command {
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
 		{name: "doctor", args: "[-config FILE] [-own-id] [-json] [BRIDGE]", summary: "find what keeps it from flowing: disk, clock, ports, the way to each cloud", help: doctorHelp, run: doctorCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
-		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
+		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE | replay QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "passwd", args: "[-config FILE | -file FILE] [-delete] NAME | -list", summary: "add, change, remove users that may log in", help: passwdHelp, run: passwdCommand},
 		{name: "pub", args: "-t TOPIC -m TEXT | -f FILE | -l | -n", summary: "publish messages, to the gateway or any broker", help: pubHelp, run: pubCommand},

@@ -10,6 +10,7 @@
 //	POST /v1/verify                       the log against the ledgers, with progress, as JSON Lines
 //	POST /v1/rename {"from": "", "to": ""}
 //	POST /v1/purge  {"queue": ""}
+//	POST /v1/replay {"queue": ""}        dead letters go to the cloud once more
 //	POST /v1/reload                       read the configuration again
 //	GET  /v1/bridges                      the bridges in full: state, lanes, counters
 //	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
@@ -30,7 +31,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"packetboat/broker/packet"
 	"packetboat/broker/store"
 )
 
@@ -111,36 +111,6 @@ type Message struct {
 	Base64   []byte    `json:"base64,omitempty"` // a payload that is no text
 
 	DeadLetter *DeadLetter `json:"dead_letter,omitempty"`
-}
-
-// DeadLetter says why a message is one.
-type DeadLetter struct {
-	Reason   string `json:"reason"`
-	Queue    string `json:"queue"`              // that gave it up
-	Received string `json:"received,omitempty"` // by the gateway, RFC 3339
-}
-
-// deadLetterOf reads what the store has added to a dead letter; nil for any other
-// message.
-func deadLetterOf(props []byte) *DeadLetter {
-	var d DeadLetter
-	_ = packet.EachProp(props, func(id byte, key, value []byte) bool {
-		if id == packet.PropUser {
-			switch string(key) {
-			case store.DeadReason:
-				d.Reason = string(value)
-			case store.DeadQueue:
-				d.Queue = string(value)
-			case store.DeadReceived:
-				d.Received = string(value)
-			}
-		}
-		return true
-	})
-	if d.Queue == "" {
-		return nil
-	}
-	return &d
 }
 
 func messageOf(d *store.Delivery) Message {
