@@ -99,7 +99,7 @@ const slowConnect = 3 * time.Second
 func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 	if b.dead > 0 {
 		p.add(fmt.Sprintf("%d messages for bridge %s are dead letters: the cloud would not take them", b.dead, b.name),
-			fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, purge ends them", b.name))
+			fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, replay sends them again, purge ends them", b.name))
 	}
 	st := b.state
 	waits := "no messages wait on the disk yet; what comes is kept there"
