@@ -45,13 +45,14 @@ var graph = map[string][]string{
 		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
 	"gateway/admin": {"adapters", "bridge", "broker", "broker/packet", "broker/store", "broker/users",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/common/expfmt"},
-	"gateway/e2e":           {},
-	"gateway/interop":       {},
-	"gateway/powercut":      {"cmd/packetboat/sim"},
-	"cmd/packetboat":        {"cmd/packetboat/client", "cmd/packetboat/demo", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "bridge/dial", "broker/acl", "broker/packet", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin"},
-	"cmd/packetboat/client": {"bridge/dial", "broker/packet"},
-	"cmd/packetboat/demo":   {"cmd/packetboat/sim", "broker", "broker/store"},
-	"cmd/packetboat/sim":    {"adapters/frame", "broker/packet", "github.com/creack/pty"},
+	"gateway/e2e":              {},
+	"gateway/interop":          {},
+	"gateway/powercut":         {"cmd/packetboat/sim"},
+	"cmd/packetboat":           {"cmd/packetboat/client", "cmd/packetboat/demo", "cmd/packetboat/mosquitto", "cmd/packetboat/sim", "adapters", "adapters/frame", "adapters/guess", "adapters/serial", "bridge", "bridge/dial", "broker/acl", "broker/packet", "broker/store", "broker/topic", "broker/users", "config", "gateway", "gateway/admin"},
+	"cmd/packetboat/client":    {"bridge/dial", "broker/packet"},
+	"cmd/packetboat/demo":      {"cmd/packetboat/sim", "broker", "broker/store"},
+	"cmd/packetboat/mosquitto": {"broker/topic", "broker/users", "config"},
+	"cmd/packetboat/sim":       {"adapters/frame", "broker/packet", "github.com/creack/pty"},
 }
 
 func TestImportsPointTheWayTheDataFlows(t *testing.T) {
