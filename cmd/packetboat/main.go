@@ -58,6 +58,7 @@ func commands() []command {
 		{name: "pub", args: "-t TOPIC -m TEXT | -f FILE | -l | -n", summary: "publish messages, to the gateway or any broker", help: pubHelp, run: pubCommand},
 		{name: "sub", args: "-t TOPIC … [-v | -F FORMAT | -json]", summary: "subscribe and print what comes, from the gateway or any broker", help: subHelp, run: subCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
+		{name: "import-mosquitto", args: "FILE [-o FILE]", summary: "make a configuration of a mosquitto.conf", help: importHelp, run: importCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
 		{name: "frame", args: "[-config FILE] [-adapter NAME] [-hex BYTES] [-json]", summary: "show what an adapter makes of bytes: frames, fields, topics", help: frameHelp, run: frameCommand},
@@ -119,7 +120,7 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "packetboat is an edge gateway: what it has acknowledged is on disk, and reaches the cloud.\n\nusage: packetboat COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-16s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\npacketboat help COMMAND tells more. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.\n")
 }

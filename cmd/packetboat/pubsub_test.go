@@ -43,6 +43,13 @@ func runConfig(t *testing.T, text string) (file string) {
 			t.Fatal(err)
 		}
 	}
+	runFile(t, file)
+	return file
+}
+
+// runFile runs a gateway with the configuration.
+func runFile(t *testing.T, file string) {
+	t.Helper()
 	cfg, err := config.Load(file, config.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +75,6 @@ func runConfig(t *testing.T, text string) (file string) {
 		ended <- err
 		t.Fatalf("the gateway has ended: %v", err)
 	}
-	return file
 }
 
 // serverCert makes a certificate for a host that is called gw.example, and its key:
@@ -198,15 +204,14 @@ func TestPubAndSubReachAGateway(t *testing.T) {
 }
 
 func TestPubAndSubReachMosquitto(t *testing.T) {
-	address := mosquitto(t, "allow_anonymous true\n")
+	address := runMosquitto(t, "allow_anonymous true\n")
 	passOn(t, ways{"Mosquitto": {"-url", "mqtt://" + address}})
 }
 
-// mosquitto runs one with a listener on loopback and the lines.
-func mosquitto(t *testing.T, lines string) (address string) {
+// runMosquitto runs one with a listener on loopback and the lines.
+func runMosquitto(t *testing.T, lines string) (address string) {
 	t.Helper()
-	const path = "/usr/sbin/mosquitto"
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(mosquittoPath); err != nil {
 		t.Skipf("%v: install the package mosquitto", err)
 	}
 	address = freeAddress(t)
@@ -216,7 +221,16 @@ func mosquitto(t *testing.T, lines string) (address string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "-c", file)
+	startMosquitto(t, file, address)
+	return address
+}
+
+const mosquittoPath = "/usr/sbin/mosquitto"
+
+// startMosquitto runs one until the test ends, and waits until it listens.
+func startMosquitto(t *testing.T, file, address string) {
+	t.Helper()
+	cmd := exec.Command(mosquittoPath, "-c", file)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +244,7 @@ func mosquitto(t *testing.T, lines string) (address string) {
 	for {
 		if c, err := net.Dial("tcp", address); err == nil {
 			_ = c.Close()
-			return address
+			return
 		}
 		select {
 		case <-look.C:

@@ -106,10 +106,15 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, raw, &o)
+}
+
+// open begins MQTT on a connection, which is closed when that fails.
+func open(ctx context.Context, raw net.Conn, o *Options) (*Conn, error) {
 	c := &Conn{net: raw, version: o.Connect.Version, timeout: o.Timeout, life: make(chan struct{}, 1)}
 	r := &reader{conn: raw, version: o.Connect.Version, buf: make([]byte, 16<<10)}
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	err = c.hello(r, &o.Connect)
+	err := c.hello(r, &o.Connect)
 	if !stop() && err != nil {
 		err = late(ctx)
 	}
