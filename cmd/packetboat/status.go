@@ -77,7 +77,7 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 	fmt.Fprintf(w, "queue\t%s\n", queueText(&st.Disk))
 	fmt.Fprintf(w, "lost\t%s\n", lostText(lostInAll(q)))
 	if g := newestGap(q.Gaps); g != nil {
-		fmt.Fprintf(w, "newest loss\t%s\n", gapText(g))
+		fmt.Fprintf(w, "newest loss\t%s\n", visible(gapText(g)))
 	}
 	if st.Clock.Synchronised {
 		fmt.Fprintf(w, "clock\t%s, synchronised\n", now.Format(time.RFC3339))
@@ -91,9 +91,9 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 		if i == 0 {
 			fmt.Fprintln(out, "\nwhat is wrong:")
 		}
-		fmt.Fprintf(out, "  %s\n", p.What)
+		fmt.Fprintf(out, "  %s\n", visible(p.What))
 		if p.Remedy != "" {
-			fmt.Fprintf(out, "    -> %s\n", p.Remedy)
+			fmt.Fprintf(out, "    -> %s\n", visible(p.Remedy))
 		}
 	}
 	return nil
