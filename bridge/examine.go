@@ -83,12 +83,11 @@ func Examine(ctx context.Context, cfg config.Bridge, v Visit, tell func(server s
 
 // examination is that of one server.
 type examination struct {
-	b       *Bridge
-	visit   Visit
-	server  server
-	dialer  *dial.Dialer
-	address string // that is connected to first
-	tell    func(Finding)
+	b      *Bridge
+	visit  Visit
+	server server
+	dialer *dial.Dialer
+	tell   func(Finding)
 }
 
 func (e *examination) run(ctx context.Context) {

@@ -151,7 +151,10 @@ func queueText(d *admin.Disk) string {
 		text += " of " + sizeText(d.MaxSize)
 	}
 	text += " in " + d.Dir
-	if d.FullIn != nil {
+	switch {
+	case d.FullIn != nil && *d.FullIn < 1:
+		text += ", FULL"
+	case d.FullIn != nil:
 		text += ", full in " + about(*d.FullIn)
 	}
 	if d.FreeBytes >= 0 {

@@ -139,7 +139,7 @@ func causes() []cause {
 			return g, func() {
 				dialClient(t, g.mqtt, "meter-7", packet.V5).publish(packet.Publish{Topic: "valves/7", Payload: []byte("open"), QoS: 1})
 			}
-		}, []string{"the access rules have denied 1 requests", "client meter-7 may not publish to valves/7", "[[auth.rule]]"}},
+		}, []string{"the access rules have denied requests (1 so far)", "client meter-7 may not publish to valves/7", "[[auth.rule]]"}},
 		{"the access rules deny a subscription", func(t *testing.T) (*gateway, func()) {
 			g := newGateway(t, "[[auth.rule]]\nclient = \"meter-*\"\npublish = [\"meters/#\"]\n")
 			return g, func() {
@@ -147,7 +147,7 @@ func causes() []cause {
 				c.send(packet.AppendSubscribe(nil, packet.V5, &packet.Subscribe{ID: 1, Filters: []packet.Filter{{Filter: "cmd/#", QoS: 1}}}))
 				c.until(packet.SUBACK)
 			}
-		}, []string{"the access rules have denied 1 requests", "client meter-7 may not subscribe to cmd/#"}},
+		}, []string{"the access rules have denied requests (1 so far)", "client meter-7 may not subscribe to cmd/#"}},
 		{"a login fails", func(t *testing.T) (*gateway, func()) {
 			address := freePort(t)
 			g := newGateway(t, fmt.Sprintf("[[listener]]\naddress = %q\nanonymous = false\n[auth]\nusers = %q\n", address, filepath.Join(t.TempDir(), "users")))
@@ -157,7 +157,7 @@ func causes() []cause {
 					t.Errorf("the answer is 0x%02X", code)
 				}
 			}
-		}, []string{"1 logins have failed", "user \"meter\" from 127.0.0.1", "packetboat passwd"}},
+		}, []string{"logins have failed (1 so far)", "user \"meter\" from 127.0.0.1", "packetboat passwd"}},
 		{"a listener's port is taken", func(t *testing.T) (*gateway, func()) {
 			taken, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
