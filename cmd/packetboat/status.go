@@ -14,8 +14,10 @@ import (
 )
 
 const statusHelp = `It asks the gateway that runs, by its socket (admin.socket): is it flowing, what
-waits, what was lost, what is wrong and what to do about it. The exit code is 1
-when something is wrong, or when no gateway answers.
+waits and since when, how long there is room and when it has drained at the rate of
+the last minute, what was lost, what is wrong and what to do about it. The exit code
+is 1 when something is wrong, or when no gateway answers. packetboat doctor looks
+for causes itself, also when no gateway runs.
 `
 
 func statusCommand(ctx context.Context, e *env, args []string) int {
