@@ -2,8 +2,10 @@ package bridge
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"packetboat/bridge/dial"
 )
@@ -56,6 +58,8 @@ func diagnoseOne(err error) (what, remedy string) {
 		return what, "see the server's log"
 	case errors.Is(err, errAckTimeout), errors.Is(err, errNoPong):
 		return what, "the link is there and nothing comes back: check it, and the server's load; it is tried again"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the connection was closed from there: " + what, "if it is not back soon, see the server's log, and whether something on the way cuts connections"
 	}
 	return what, ""
 }

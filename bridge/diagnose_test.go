@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 	"testing"
 
@@ -27,6 +28,8 @@ func TestAnErrorIsTakenApart(t *testing.T) {
 		{"several mistakes in the files are one line",
 			fmt.Errorf("h:1: %w", &dial.Error{Stage: "TLS files", Err: errors.Join(errors.New("x"), errors.New("y"))}),
 			"h:1: TLS files: x; y", ""},
+		{"an end without a word", io.EOF, "the connection was closed from there: EOF",
+			"if it is not back soon, see the server's log, and whether something on the way cuts connections"},
 		{"no connection at all is known of", errors.New("some other"), "some other", ""},
 	} {
 		what, remedy := Diagnose(c.err)

@@ -71,6 +71,7 @@ func (g *guest) login() error {
 var (
 	errMayNotSubscribe = errors.New("it may not subscribe there")
 	errMayNotPublish   = errors.New("it may not publish there")
+	errNotBack         = errors.New("the server has acknowledged it and does not send it back: most likely the guest may not read there")
 )
 
 // roundTrip subscribes to a topic, publishes to it at QoS 1 and waits for both the
@@ -82,8 +83,11 @@ func (g *guest) roundTrip(topic string, payload []byte) error {
 		return err
 	}
 	_, body, err := g.until(packet.SUBACK)
-	if err != nil {
-		return fmt.Errorf("%w: no answer to SUBSCRIBE: %w", errMayNotSubscribe, late(err))
+	switch {
+	case late(err) == errLate:
+		return fmt.Errorf("no answer to SUBSCRIBE: %w", errLate)
+	case err != nil: // as AWS IoT Core does it
+		return fmt.Errorf("%w: the connection ended: %w", errMayNotSubscribe, err)
 	}
 	var granted packet.Suback
 	if err := packet.ParseSuback(packet.SUBACK, body, g.version, &granted); err != nil {
@@ -114,11 +118,13 @@ func (g *guest) awaitBoth(topic string, payload []byte, id uint16) error {
 	acked, came := false, false
 	for !acked || !came {
 		typ, flags, body, err := g.next()
-		if err != nil && !acked {
-			return fmt.Errorf("%w: no acknowledgement came: %w", errMayNotPublish, late(err))
-		}
-		if err != nil {
-			return fmt.Errorf("%w: it was acknowledged and did not come back: %w", errMayNotPublish, late(err))
+		switch {
+		case err != nil && acked:
+			return errNotBack
+		case late(err) == errLate:
+			return fmt.Errorf("no acknowledgement: %w", errLate)
+		case err != nil:
+			return fmt.Errorf("%w: the connection ended: %w", errMayNotPublish, err)
 		}
 		switch typ {
 		case packet.PUBACK:

@@ -66,12 +66,12 @@ func (p *problemList) ofRoom(s snapshot) {
 		if b.dropped > 0 {
 			told = true
 			p.add(fmt.Sprintf("the queue is full: %d messages for bridge %s were dropped in the last minute (when_full = %s)", b.dropped, b.name, b.whenFull),
-				"each is counted: packetboat queue ls has the gaps; "+remedy)
+				"each is counted, and told in a gap marker; "+remedy)
 		}
 	}
 	if s.paused > 0 {
 		told = true
-		p.add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "packetboat queue ls shows what waits; it goes on when there is room; "+remedy)
+		p.add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "it goes on when there is room; "+remedy)
 	}
 	if n := s.more.refused; n > 0 && s.failed == nil {
 		told = true
@@ -152,6 +152,14 @@ func (p *problemList) ofAdapter(a adapterState) {
 	if !a.ready && a.problem == "" {
 		p.add(fmt.Sprintf("adapter %s is not ready yet: it opens its port or connection", a.name), "wait some seconds; if it stays so, the device does not answer")
 	}
+	if a.ready && len(a.deaf) > 0 {
+		more := "the unit's id, and that it is switched on"
+		if a.line != "" {
+			more = fmt.Sprintf("the wires (A and B), %s, and the unit's id", a.line)
+		}
+		p.add(fmt.Sprintf("adapter %s: %d of %d units do not answer: %s", a.name, len(a.deaf), a.units, strings.Join(a.deaf[:min(len(a.deaf), 5)], ", ")),
+			"check "+more+"; they are asked again")
+	}
 	remedy := "packetboat frame -adapter " + a.name + " shows what is made of bytes: correct frame or decode"
 	if a.port != "" {
 		remedy = fmt.Sprintf("most often the speed is wrong (%s): packetboat probe listens and guesses it; else correct frame or decode, or look for noise on the line", a.line)
@@ -195,14 +203,22 @@ func (p *problemList) ofAccess(o *outlook) {
 			who = "client " + who
 		}
 		action := map[string]string{"publish": "publish to", "subscribe": "subscribe to", "will": "have a will on"}[d.Action]
-		p.add(fmt.Sprintf("the access rules have denied %d requests; the newest, %v ago: %s may not %s %s (%d times)",
-			o.denied, o.now.Sub(d.At).Round(time.Second), who, action, d.Topic, d.Count),
+		p.add(fmt.Sprintf("the access rules have denied requests (%d so far); the newest, %v ago: %s may not %s %s%s",
+			o.denied, o.now.Sub(d.At).Round(time.Second), who, action, d.Topic, times(d.Count)),
 			"allow it in [[auth.rule]] (packetboat route explains what rules say of a topic), or correct the device")
 	}
 	if l := o.logins; l.all > 0 && o.now.Sub(l.at) < lately {
-		p.add(fmt.Sprintf("%d logins have failed; the newest, %v ago: %s", l.all, o.now.Sub(l.at).Round(time.Second), l.text()),
+		p.add(fmt.Sprintf("logins have failed (%d so far); the newest, %v ago: %s", l.all, o.now.Sub(l.at).Round(time.Second), l.text()),
 			"correct name and password at the device, or set them here: packetboat passwd NAME")
 	}
+}
+
+// times says how often, if more than once.
+func times(n uint64) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d times)", n)
 }
 
 // bytesText is a size as people read it.

@@ -65,18 +65,21 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		{"many bad frames", with(func(s *snapshot) {
 			s.more.adapters = []adapterState{serialLine(frames{bytes: 100, good: 1, bad: 9, undecoded: 4}, time.Minute)}
 		}), "adapter scale: 9 of 10 frames in the last minute are bad (4 cannot be decoded)", `the speed is wrong (baud = 9600, mode = "8N1")`},
+		{"a Modbus unit that does not answer", with(func(s *snapshot) {
+			s.more.adapters = []adapterState{{name: "meters", ready: true, line: `baud = 19200, mode = "8E1"`, port: "/dev/ttyUSB0", units: 3, deaf: []string{"main (id 1)"}}}
+		}), "adapter meters: 1 of 3 units do not answer: main (id 1)", `the wires (A and B), baud = 19200, mode = "8E1", and the unit's id`},
 		{"bytes without a frame", with(func(s *snapshot) {
 			s.more.adapters = []adapterState{serialLine(frames{bytes: 100}, 10*time.Second)}
 		}), "adapter scale: 100 bytes came in the last minute, and no frame", "packetboat probe"},
 		{"an adapter that is denied its topic", with(func(s *snapshot) {
 			s.more.denied, s.more.denials = 3, []broker.Denial{{At: noon.Add(-time.Second), Who: "adapter/scale", Action: "publish", Topic: "a/b", Count: 3}}
-		}), "the access rules have denied 3 requests; the newest, 1s ago: adapter/scale may not publish to a/b (3 times)", "[[auth.rule]]"},
+		}), "the access rules have denied requests (3 so far); the newest, 1s ago: adapter/scale may not publish to a/b (3 times)", "[[auth.rule]]"},
 		{"what was denied long ago", with(func(s *snapshot) {
 			s.more.denied, s.more.denials = 3, []broker.Denial{{At: noon.Add(-time.Hour)}}
 		}), "", ""},
 		{"an address that failed too often", with(func(s *snapshot) {
 			s.more.logins = failedLogins{all: 12, at: noon, remote: "10.0.0.7:1", code: packet.ConnectionRateExceeded}
-		}), "12 logins have failed; the newest, 0s ago: 10.0.0.7:1 has failed too often", "packetboat passwd"},
+		}), "logins have failed (12 so far); the newest, 0s ago: 10.0.0.7:1 has failed too often", "packetboat passwd"},
 	} {
 		got := c.s.problems()
 		if c.what == "" {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +65,8 @@ type adapterState struct {
 	problem string
 	recent  frames
 	span    time.Duration // that recent is of
+	units   int           // of Modbus
+	deaf    []string      // of these, those that have not answered their latest poll
 }
 
 // outlook looks around.
@@ -104,7 +107,7 @@ func (g *Gateway) adapterState(a adapters.Adapter, old, now sample) adapterState
 	of := func(port string, match *config.USB, baud int, mode config.Mode) {
 		s.port, s.line = serial.Wanted{Port: port, Match: match}.String(), fmt.Sprintf("baud = %d, mode = %q", baud, mode)
 	}
-	switch a.(type) {
+	switch a := a.(type) {
 	case *serial.Adapter:
 		s.kind = "serial"
 		if i := slices.IndexFunc(g.cfg.Serial, func(c config.Serial) bool { return c.Name == s.name }); i >= 0 {
@@ -113,6 +116,13 @@ func (g *Gateway) adapterState(a adapters.Adapter, old, now sample) adapterState
 		}
 	case *modbus.Adapter:
 		s.kind = "modbus"
+		units := a.Units()
+		s.units = len(units)
+		for i := range units {
+			if units[i].Failing {
+				s.deaf = append(s.deaf, fmt.Sprintf("%s (id %d)", cmp.Or(units[i].Name, "unit"), units[i].ID))
+			}
+		}
 		if i := slices.IndexFunc(g.cfg.Modbus, func(c config.Modbus) bool { return c.Name == s.name }); i >= 0 && g.cfg.Modbus[i].Connect == "" {
 			c := &g.cfg.Modbus[i]
 			of(c.Port, c.Match, c.Baud, c.Mode)

@@ -129,13 +129,13 @@ func (s *findings) tell(f doctor.Finding) {
 		fmt.Fprintln(&b, f.Subject)
 		s.subject = f.Subject
 	}
-	fmt.Fprintf(&b, "  %-7s  %s: %s", f.Outcome, f.Check, f.Text)
+	fmt.Fprintf(&b, "  %-7s  %s: %s", f.Outcome, f.Check, visible(f.Text))
 	if f.Seconds > 0 && f.Check != "syncs" { // which has its own in the text
 		fmt.Fprintf(&b, " (%s)", milliseconds(f.Seconds))
 	}
 	fmt.Fprintln(&b)
 	if f.Remedy != "" {
-		fmt.Fprintf(&b, "           -> %s\n", f.Remedy)
+		fmt.Fprintf(&b, "           -> %s\n", visible(f.Remedy))
 	}
 	_, s.err = io.WriteString(s.out, b.String())
 }

@@ -50,6 +50,7 @@ func commands() []command {
 		{name: "check", args: "[-config FILE] [-print]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
 		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
+		{name: "top", args: "[-config FILE] [-once]", summary: "a live screen: rates, queues, bridges, what is wrong", help: topHelp, run: topCommand},
 		{name: "doctor", args: "[-config FILE] [-own-id] [-json] [BRIDGE]", summary: "find what keeps it from flowing: disk, clock, ports, the way to each cloud", help: doctorHelp, run: doctorCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE | replay QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},

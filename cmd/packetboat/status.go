@@ -14,8 +14,10 @@ import (
 )
 
 const statusHelp = `It asks the gateway that runs, by its socket (admin.socket): is it flowing, what
-waits, what was lost, what is wrong and what to do about it. The exit code is 1
-when something is wrong, or when no gateway answers.
+waits and since when, how long there is room and when it has drained at the rate of
+the last minute, what was lost, what is wrong and what to do about it. The exit code
+is 1 when something is wrong, or when no gateway answers. packetboat doctor looks
+for causes itself, also when no gateway runs.
 `
 
 func statusCommand(ctx context.Context, e *env, args []string) int {
@@ -77,7 +79,7 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 	fmt.Fprintf(w, "queue\t%s\n", queueText(&st.Disk))
 	fmt.Fprintf(w, "lost\t%s\n", lostText(lostInAll(q)))
 	if g := newestGap(q.Gaps); g != nil {
-		fmt.Fprintf(w, "newest loss\t%s\n", gapText(g))
+		fmt.Fprintf(w, "newest loss\t%s\n", visible(gapText(g)))
 	}
 	if st.Clock.Synchronised {
 		fmt.Fprintf(w, "clock\t%s, synchronised\n", now.Format(time.RFC3339))
@@ -91,9 +93,9 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 		if i == 0 {
 			fmt.Fprintln(out, "\nwhat is wrong:")
 		}
-		fmt.Fprintf(out, "  %s\n", p.What)
+		fmt.Fprintf(out, "  %s\n", visible(p.What))
 		if p.Remedy != "" {
-			fmt.Fprintf(out, "    -> %s\n", p.Remedy)
+			fmt.Fprintf(out, "    -> %s\n", visible(p.Remedy))
 		}
 	}
 	return nil
@@ -151,7 +153,10 @@ func queueText(d *admin.Disk) string {
 		text += " of " + sizeText(d.MaxSize)
 	}
 	text += " in " + d.Dir
-	if d.FullIn != nil {
+	switch {
+	case d.FullIn != nil && *d.FullIn < 1:
+		text += ", FULL"
+	case d.FullIn != nil:
 		text += ", full in " + about(*d.FullIn)
 	}
 	if d.FreeBytes >= 0 {

@@ -17,6 +17,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"packetboat/bridge"
@@ -71,7 +72,7 @@ func (d *Doctor) Run(ctx context.Context) {
 			continue
 		}
 		bridge.Examine(ctx, b, bridge.Visit{OwnID: d.opt.OwnID, StepTimeout: d.opt.Timeout}, func(server string, f bridge.Finding) {
-			d.tell(Finding{Subject: "bridge " + b.Name + " " + server, Check: f.Step, Outcome: f.Outcome, Text: f.Text, Remedy: f.Remedy, Seconds: f.Took.Seconds()})
+			d.tell(Finding{Subject: strings.TrimSpace("bridge " + b.Name + " " + server), Check: f.Step, Outcome: f.Outcome, Text: f.Text, Remedy: f.Remedy, Seconds: f.Took.Seconds()})
 		})
 	}
 	if d.opt.Bridge == "" && ctx.Err() == nil {

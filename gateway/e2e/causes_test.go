@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"packetboat/broker/packet"
+	"packetboat/gateway/admin"
 )
 
 // causeWithin is how long after its beginning a cause is named by status.
@@ -60,6 +62,44 @@ func TestStatusNamesTheCauseWithinTenSeconds(t *testing.T) {
 			g.stop()
 		})
 	}
+}
+
+// TestStatusForecasts when the queue will be full, from what comes in while the
+// cloud is away, and says that nothing waits when all has gone.
+func TestStatusForecasts(t *testing.T) {
+	t.Parallel()
+	cloud := newMosquitto(t, anonymous)
+	cloud.stop()
+	g := newGatewayOn(t, t.TempDir(), "max_size = \"64MiB\"\nmin_free = \"1MiB\"", bridgeTo(cloud.address, upRule))
+	began := time.Now()
+	g.start()
+	status := func() (st admin.Status) {
+		out, _ := g.tool("status", "-json")
+		if err := json.Unmarshal([]byte(out), &st); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return st
+	}
+	c := dialClient(t, g.mqtt, "filler", packet.V5)
+	var st admin.Status
+	g.await("it is foretold when the queue is full", func() bool {
+		c.publish(packet.Publish{Topic: "sensors/fill", Payload: make([]byte, 4<<10), QoS: 1})
+		st = status()
+		return st.Disk.FullIn != nil
+	})
+	if b := st.Bridges[0]; *st.Disk.FullIn <= 0 || st.Disk.FreeBytes <= 0 || st.Flowing != admin.FlowNo || b.DrainedIn != nil ||
+		b.Since.Before(began) || b.Since.After(time.Now()) || b.Waiting == 0 {
+		t.Errorf("%+v", st)
+	}
+	cloud.start()
+	g.await("all has gone", func() bool {
+		st = status()
+		return st.Flowing == admin.FlowYes && st.Bridges[0].Waiting == 0
+	})
+	if b := st.Bridges[0]; b.DrainedIn == nil || *b.DrainedIn != 0 || st.Disk.FullIn != nil && *st.Disk.FullIn <= 0 || st.Lost != 0 || len(st.Problems) > 0 {
+		t.Errorf("%+v", st)
+	}
+	g.stop()
 }
 
 func holdsAll(text string, want []string) bool {
@@ -139,7 +179,7 @@ func causes() []cause {
 			return g, func() {
 				dialClient(t, g.mqtt, "meter-7", packet.V5).publish(packet.Publish{Topic: "valves/7", Payload: []byte("open"), QoS: 1})
 			}
-		}, []string{"the access rules have denied 1 requests", "client meter-7 may not publish to valves/7", "[[auth.rule]]"}},
+		}, []string{"the access rules have denied requests (1 so far)", "client meter-7 may not publish to valves/7", "[[auth.rule]]"}},
 		{"the access rules deny a subscription", func(t *testing.T) (*gateway, func()) {
 			g := newGateway(t, "[[auth.rule]]\nclient = \"meter-*\"\npublish = [\"meters/#\"]\n")
 			return g, func() {
@@ -147,7 +187,7 @@ func causes() []cause {
 				c.send(packet.AppendSubscribe(nil, packet.V5, &packet.Subscribe{ID: 1, Filters: []packet.Filter{{Filter: "cmd/#", QoS: 1}}}))
 				c.until(packet.SUBACK)
 			}
-		}, []string{"the access rules have denied 1 requests", "client meter-7 may not subscribe to cmd/#"}},
+		}, []string{"the access rules have denied requests (1 so far)", "client meter-7 may not subscribe to cmd/#"}},
 		{"a login fails", func(t *testing.T) (*gateway, func()) {
 			address := freePort(t)
 			g := newGateway(t, fmt.Sprintf("[[listener]]\naddress = %q\nanonymous = false\n[auth]\nusers = %q\n", address, filepath.Join(t.TempDir(), "users")))
@@ -157,7 +197,7 @@ func causes() []cause {
 					t.Errorf("the answer is 0x%02X", code)
 				}
 			}
-		}, []string{"1 logins have failed", "user \"meter\" from 127.0.0.1", "packetboat passwd"}},
+		}, []string{"logins have failed (1 so far)", "user \"meter\" from 127.0.0.1", "packetboat passwd"}},
 		{"a listener's port is taken", func(t *testing.T) (*gateway, func()) {
 			taken, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {

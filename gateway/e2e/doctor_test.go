@@ -179,14 +179,23 @@ func TestDoctorLeavesNoSessionOfItsOwn(t *testing.T) {
 
 func TestDoctorSkipsWhatIsNotAllowed(t *testing.T) {
 	t.Parallel()
-	rules := filepath.Join(t.TempDir(), "acl")
-	write(t, rules, "topic write e2e/#\n")
-	cloud := newMosquitto(t, anonymous+"\nacl_file "+rules)
-	g := newGateway(t, bridgeTo(cloud.address, upRule))
-	all, code := diagnosis(t, g, "cloud")
-	f := findingOf(all, "round trip")
-	if code != 0 || f.Outcome != "skipped" || !strings.Contains(f.Text, "e2e/doctor") || f.Remedy == "" {
-		t.Errorf("exit code %d, %+v", code, f)
+	for _, c := range []struct{ name, rule, version, why string }{
+		{"to read", "topic write e2e/#\n", "5", "does not send it back"},
+		{"to publish", "topic read e2e/#\n", "5", "it may not publish there: not authorized (0x87)"},
+		{"to read, with MQTT 3.1.1", "topic write e2e/#\n", `"3.1.1"`, "does not send it back"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			rules := filepath.Join(t.TempDir(), "acl")
+			write(t, rules, c.rule)
+			cloud := newMosquitto(t, anonymous+"\nacl_file "+rules)
+			g := newGateway(t, bridgeTo(cloud.address, "version = "+c.version+"\n"+upRule))
+			all, code := diagnosis(t, g, "cloud")
+			f := findingOf(all, "round trip")
+			if code != 0 || f.Outcome != "skipped" || !strings.Contains(f.Text, "topic e2e/doctor: ") || !strings.Contains(f.Text, c.why) || f.Remedy == "" {
+				t.Errorf("exit code %d, %+v", code, f)
+			}
+		})
 	}
 }
 
