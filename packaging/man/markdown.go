@@ -112,7 +112,7 @@ func cells(line string) []string {
 
 var (
 	aLink = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
-	aSpan = regexp.MustCompile("`([^`]+)`|\\*\\*([^*]+)\\*\\*|\\*([^*\\s][^*]*)\\*")
+	aSpan = regexp.MustCompile("`([^`]+)`|\\*\\*([^*]+)\\*\\*|\\*([^*\\s./][^*]*[^*\\s])\\*")
 )
 
 // inline sets code and what is bold in bold, and what is stressed in italics;
