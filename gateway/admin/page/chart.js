@@ -22,8 +22,9 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const dashes = [[], [6, 4], [2, 3], [10, 4, 2, 4], [1, 4]];
 
 // chart makes a chart of lines {name, dash, soft, fill} whose values format writes.
-// The grid has one of steps between its lines, if given. set takes [times, values of the first line, …], times in seconds; words say the
-// same in a sentence.
+// The grid has one of steps between its lines, if given. set takes the lines,
+// [times, values of the first line, …] with times in seconds, the same in a
+// sentence, and the first and last time to show.
 export function chart(name, format, height = 200, steps = undefined) {
   const holder = h("div", { class: "plot", role: "img" });
   const legend = h("div", { class: "legend" });
@@ -40,7 +41,7 @@ export function chart(name, format, height = 200, steps = undefined) {
     return {
       width: width(), height, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       padding: [8, 20, 0, 0],
-      scales: { x: { time: true }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
+      scales: { x: { time: true, range: () => latest.span }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, size: 30, space: 70, values: times },
         { ...axis, size: 72, space: 36, ...(steps && { incrs: steps }), values: (u, ticks) => ticks.map(format) },
@@ -98,8 +99,8 @@ export function chart(name, format, height = 200, steps = undefined) {
   addEventListener("theme", recolour);
   return {
     node,
-    async set(lines, data, sentence) {
-      latest = { lines, data };
+    async set(lines, data, sentence, span) {
+      latest = { lines, data, span };
       text(words, sentence);
       holder.setAttribute("aria-label", `${name}: ${sentence}`);
       try {

@@ -5,6 +5,7 @@ import { figure, h, keyed, mark, section, text } from "../dom.js";
 import { count, plural, rate, perSecond, short, size, sized, span } from "../format.js";
 import { adapterState, bridgeState } from "../states.js";
 import { flow } from "./flow.js";
+import { drainedIn, fullIn } from "./outlook.js";
 import { sparks } from "./sparks.js";
 
 const most = 5; // adapters by name in the picture
@@ -80,11 +81,10 @@ function keyFigures() {
       all.inward.set(perSecond(rates.in), "/s", plural(status.clients, "client") + " connected");
       all.outward.set(perSecond(toClouds(rates)), "/s", `to the clouds; to clients here ${rate(rates.out)}`);
       all.waiting.set(short(waiting), "", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
-      all.drained.set(...drainedIn(status.bridges, waiting));
+      all.drained.set(...drainedIn(status.bridges));
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
-      const full = status.disk.full_in_seconds;
-      all.full.set(full === null || full === undefined ? "—" : span(full), "", full === null || full === undefined ? "it does not fill" : "as it fills now");
+      all.full.set(...fullIn(status.disk));
       all.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the queue" : "nothing, ever");
     },
   };
@@ -92,14 +92,6 @@ function keyFigures() {
 
 // toClouds is the rate of all bridges.
 const toClouds = (rates) => Object.values(rates.bridges || {}).reduce((a, b) => a + b.out, 0);
-
-function drainedIn(bridges, waiting) {
-  if (waiting === 0) return ["—", "", "nothing waits"];
-  const busy = bridges.filter((b) => b.waiting > 0);
-  const unknown = busy.find((b) => b.drained_in_seconds === null || b.drained_in_seconds === undefined);
-  if (unknown) return ["unknown", "", unknown.state === "online" ? "more comes in than goes out" : `${unknown.name} is ${unknown.state}`];
-  return [span(Math.max(...busy.map((b) => b.drained_in_seconds))), "", "as it drains now"];
-}
 
 // ratesOf works out frames a second from two looks at the counters.
 function ratesOf(now, before) {
@@ -128,7 +120,7 @@ function model({ status, rates }, known) {
     lines: [`${short(waiting)} waiting`, part === undefined ? size(disk.bytes) : `${size(disk.bytes)}, ${Math.round(part * 100)} % full`],
   };
   const columns = [{ title: "Devices", weight: 1.35, nodes: devices }, { title: "Broker", weight: 1, nodes: [broker] }, { title: "On the disk", weight: 1.25, nodes: [queue] }];
-  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "ok" ? "still" : "broken" }));
+  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "warn" ? "broken" : "still" }));
   edges.push({ from: "broker", to: "queue", state: disk.failed ? "broken" : rates.in > 0 ? "moving" : "still" });
   if (status.bridges.length > 0) {
     columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [] });
