@@ -40,7 +40,7 @@ func TestEveryPageShowsWhatGoesOn(t *testing.T) {
 	m.start()
 	b := newTab(t, m.web)
 	b.goTo("topics", "Topics") // from now on the gateway looks
-	b.shows("Nothing was published")
+	b.until("document.querySelector('.page-topics .note').textContent.includes('topic')")
 	b.goTo("adapters", "Adapters")
 	b.shows("scale")
 	m.traffic()

@@ -109,16 +109,16 @@ func (r *running) inStore(change func(s *store.Store)) {
 	all.Wait()
 }
 
-// queue stores messages for a consumer.
-func queue(t *testing.T, s *store.Store, name string, ids store.IDs, messages ...*store.Message) {
+// queue stores n messages for a consumer.
+func queue(t *testing.T, s *store.Store, name string, ids store.IDs, n int, message func(i int) *store.Message) {
 	t.Helper()
 	c, err := s.Consumer(name, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var last store.Receipt
-	for _, m := range messages {
-		if last, err = s.Publish(m, []store.Target{{Consumer: c, QoS: 1}}); err != nil {
+	for i := range n {
+		if last, err = s.Publish(message(i), []store.Target{{Consumer: c, QoS: 1}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestDeadLettersAreShownExportedAndPurged(t *testing.T) {
 		dead := &store.Message{Topic: "site/hall/big", Payload: []byte("too much"), QoS: 1}
 		dead.Props = packet.AppendUserProp(dead.Props, store.DeadReason, "refused: packet too large")
 		dead.Props = packet.AppendUserProp(dead.Props, store.DeadQueue, "bridge/dark/0")
-		queue(t, s, "bridge/dark/dead", store.SessionIDs, dead)
+		queue(t, s, "bridge/dark/dead", store.SessionIDs, 1, func(int) *store.Message { return dead })
 	})
 	m.start()
 	b := newTab(t, m.web)

@@ -47,7 +47,7 @@ export function chart(name, format, height = 200, steps = undefined) {
         { ...axis, size: 72, space: 36, ...(steps && { incrs: steps }), values: (u, ticks) => ticks.map(format) },
       ],
       series: [{}, ...lines.map((l, i) => ({
-        label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: false },
+        label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: (u) => u.data[0].length < 3, size: 5 },
         fill: l.fill ? `${colour("--strong")}22` : undefined,
       }))],
       hooks: { setCursor: [read] },
@@ -122,11 +122,13 @@ export function chart(name, format, height = 200, steps = undefined) {
 
 const two = (n) => String(n).padStart(2, "0");
 
-// times writes the times below a chart: the day where one begins.
-function times(u, ticks) {
+// times writes the times below a chart: the day where one begins, and seconds only
+// where they tell the lines of the grid apart.
+function times(u, ticks, axis, space, step) {
   return ticks.map((t) => {
     const d = new Date(t * 1000);
     if (d.getHours() === 0 && d.getMinutes() === 0) return `${two(d.getMonth() + 1)}-${two(d.getDate())}`;
-    return `${two(d.getHours())}:${two(d.getMinutes())}`;
+    const minutes = `${two(d.getHours())}:${two(d.getMinutes())}`;
+    return step < 60 ? `${minutes}:${two(d.getSeconds())}` : minutes;
   });
 }

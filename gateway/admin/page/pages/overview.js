@@ -101,7 +101,7 @@ function ratesOf(now, before) {
   for (const a of now) {
     a.seen = at;
     const b = old[a.name];
-    if (b && a.counters.published >= b.counters.published) rates[a.name] = ((a.counters.published - b.counters.published) * 1000) / (at - b.seen);
+    if (b && a.counters.published_frames >= b.counters.published_frames) rates[a.name] = ((a.counters.published_frames - b.counters.published_frames) * 1000) / (at - b.seen);
   }
   return rates;
 }

@@ -52,7 +52,13 @@ export function show(root, stay) {
     figures.waiting.set(short(waiting), "", waiting ? `for bridges, the oldest for ${span(oldest)}` : "nothing, for bridges");
     figures.drained.set(...drainedIn(status.bridges));
     figures.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the gaps below" : "nothing, ever");
-    figures.free.set(...sized(disk.free_bytes || 0), "on the file system");
-    figures.sync.set(disk.slowest_sync_seconds < 1 ? count(disk.slowest_sync_seconds * 1000) : disk.slowest_sync_seconds.toFixed(1), disk.slowest_sync_seconds < 1 ? "ms" : "s", plural(disk.segments, "segment"));
+    figures.free.set(...(disk.free_bytes ? sized(disk.free_bytes) : ["—", ""]), "on the file system");
+    figures.sync.set(...syncTime(disk.slowest_sync_seconds), plural(disk.segments, "segment"));
   });
+}
+
+// syncTime is a time of some milliseconds as [number, unit].
+function syncTime(seconds) {
+  if (seconds >= 1) return [seconds.toFixed(1), "s"];
+  return [seconds < 0.001 ? "<1" : count(seconds * 1000), "ms"];
 }
