@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { figure, h, keyed, mark, section, text } from "../dom.js";
-import { count, plural, rate, perSecond, short, size, sized, span } from "../format.js";
+import { count, past, plural, rate, perSecond, short, size, sized, span } from "../format.js";
 import { adapterState, bridgeState } from "../states.js";
 import { flow } from "./flow.js";
 import { drainedIn, fullIn } from "./outlook.js";
@@ -23,10 +23,12 @@ export function show(root, stay) {
   const draw = () => latest && picture.set(model(latest, known));
   stay.every(5000, async (signal) => {
     const [{ adapters }, { bridges }] = await Promise.all([get("adapters", signal), get("bridges", signal)]);
+    const first = known.adapters === null;
     known.rates = ratesOf(adapters, known.adapters);
     known.adapters = adapters;
     known.servers = Object.fromEntries(bridges.map((b) => [b.name, b.server]));
     draw();
+    return first ? 1000 : 0; // two looks make a rate
   });
   stay.on("state", (state) => {
     latest = state;
@@ -41,7 +43,7 @@ function problemList() {
   const sign = mark("ok");
   fine.append(sign.node, h("span", {}, "Nothing is wrong."));
   const list = h("ul", { class: "problems" });
-  const node = h("div", { role: "region", "aria-label": "What is wrong", "aria-live": "polite" }, fine, list);
+  const node = h("div", { role: "region", "aria-label": "What is wrong" }, fine, list);
   const show = keyed(list, (p) => p.what.replaceAll(/\d+/g, "#"), () => {
     const what = h("strong");
     const remedy = h("p");
@@ -137,7 +139,7 @@ function model({ status, rates }, known) {
 }
 
 function cloudLines(b) {
-  const since = b.since ? `for ${span((Date.now() - new Date(b.since)) / 1000)}` : "";
+  const since = b.since ? `for ${past(b.since)}` : "";
   return [b.state === "online" ? "answers" : "not reached", since];
 }
 
