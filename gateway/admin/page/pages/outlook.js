@@ -8,7 +8,8 @@ const unknown = (v) => v === null || v === undefined;
 export function drainedIn(bridges) {
   const busy = bridges.filter((b) => b.waiting > 0);
   if (busy.length === 0) return ["—", "", "nothing waits"];
-  const without = busy.find((b) => unknown(b.drained_in_seconds));
+  const endless = busy.filter((b) => unknown(b.drained_in_seconds));
+  const without = endless.find((b) => b.state !== "online") || endless[0];
   if (without) return ["unknown", "", without.state === "online" ? "as much comes in as goes out" : `${without.name} is ${without.state}`];
   return [span(Math.max(...busy.map((b) => b.drained_in_seconds))), "", "as it drains now"];
 }
