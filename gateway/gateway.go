@@ -60,6 +60,7 @@ type Gateway struct {
 	web      atomic.Pointer[web]
 	logs     admin.LogRing // what log has told, for operators
 	shown    atomic.Pointer[config.Config]
+	wear     *wear
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns

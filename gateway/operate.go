@@ -14,10 +14,12 @@ import (
 // openAdmin opens the operators' ways in and serves them in s. Without them the
 // gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
+	g.wear = newWear(g.store, int64(g.cfg.Queue.WriteBudget), g.log)
+	s.run("wear", g.wear.run)
 	api := &admin.Server{
 		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
 		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
-		Configuration: g.configuration, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
+		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
 	}
 	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)
@@ -59,7 +61,7 @@ func (g *Gateway) Status() *admin.Status {
 	now := g.snapshot()
 	st := &admin.Status{
 		ID: g.cfg.Gateway.ID, Version: g.opt.Version, Uptime: time.Since(g.started).Seconds(), Clients: now.clients,
-		Problems: now.problems(), Disk: admin.DiskOf(g.store), Bridges: []admin.Bridge{},
+		Problems: append(now.problems(), g.wear.problems()...), Disk: admin.DiskOf(g.store), Bridges: []admin.Bridge{},
 		Adapters: admin.Adapters{Configured: now.adapters, Ready: now.ready, Paused: now.paused},
 	}
 	st.Disk.Dir, st.Disk.MaxSize = g.cfg.Gateway.DataDir, int64(g.cfg.Queue.MaxSize)
