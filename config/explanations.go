@@ -31,6 +31,7 @@ var explanations = [...]explainedSection{
 		{"commit_interval", "", "shortest time between two syncs under load, at most 10s: later acknowledgements, less wear, the promise is the same. `auto`: 50ms on SD cards and eMMC, else 0s"},
 		{"segment_size", "", "of the log's files, from 64KiB to 256MiB, at most an eighth of `max_size`. `auto`: 1/64 of `max_size`, or of the space there is if that is less, within 256KiB and 8MiB"},
 		{"qos0", "", "whose QoS 0 messages are queued while they are offline: `none`, `bridges` or `all`. A power cut may take the last second of them"},
+		{"write_budget", "", "bytes that may be written to the disk in a day; on a day with more, the log and `packetboat status` say so, with the reason. `\"0\"`: none, as what is too much depends on the card: see [operations.md](operations.md#wear)"},
 	}},
 	{"[broker]", []explanation{
 		{"max_packet_size", "", "of an MQTT packet, from 256B to 128MiB, at most half a segment of the queue. `auto`: 1MiB, or half a segment if that is less"},

@@ -21,7 +21,6 @@ var pendingTable = [...]pendingRow{
 	{"log.format", only(`"auto"`, `"text"`, `"json"`)},
 
 	{"queue.retention", off(`"0s"`)},
-	{"queue.write_budget", off(`"0"`)},
 }
 
 // A rule says which values of a pending key are accepted.

@@ -66,6 +66,7 @@ type Gateway struct {
 	trend    trend
 	logs     admin.LogRing // what log has told, for operators
 	shown    atomic.Pointer[config.Config]
+	wear     *wear
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns

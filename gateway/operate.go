@@ -12,10 +12,12 @@ import (
 // openAdmin opens the operators' ways in and serves them in s. Without them the
 // gateway runs all the same.
 func (g *Gateway) openAdmin(s *stage) {
+	g.wear = newWear(g.store, int64(g.cfg.Queue.WriteBudget), g.log)
+	s.run("wear", g.wear.run)
 	api := &admin.Server{
 		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
 		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
-		Configuration: g.configuration, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
+		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
 	}
 	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)
@@ -74,7 +76,7 @@ func (g *Gateway) Status() *admin.Status {
 		b.dropped = b.flow.dropped - min(b.flow.dropped, g.trend.from(now.more.now.Add(-time.Minute), sample{}).bridges[b.name].dropped)
 		st.Bridges = append(st.Bridges, b.shown(old, now.more.now, cfg.Rate))
 	}
-	st.Problems = now.problems()
+	st.Problems = append(now.problems(), g.wear.problems()...)
 	st.Flowing = flowing(st, now.more.refused > 0 && now.paused > 0)
 	return st
 }

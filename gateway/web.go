@@ -50,7 +50,7 @@ func (g *Gateway) openWeb(s *stage, api *admin.Server) {
 	w.server = admin.NewWeb(admin.WebOptions{
 		API: api,
 		Sources: admin.Sources{
-			ID: g.cfg.Gateway.ID, Version: g.opt.Version, Broker: g.broker, Store: g.store, Users: g.logins.users,
+			ID: g.cfg.Gateway.ID, Version: g.opt.Version, Broker: g.broker, Store: g.store, Users: g.logins.users, Wear: g.wear.report,
 			Bridges: g.bridges.all, Adapters: g.adapters,
 		},
 		Alive: g.beat.feel, Ready: g.ready,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,27 @@ func (s *Store) Set(key string, value []byte) Receipt {
 	key = strings.Clone(key)
 	s.kv[key] = value
 	return s.appendLocked(appendSet(s.scratch[:0], key, value))
+}
+
+// SetLater is Set without a commit of its own: the record joins the next one that
+// there is, a snapshot, or the last. A crash before that forgets the value.
+func (s *Store) SetLater(key string, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key = strings.Clone(key)
+	s.kv[key] = value
+	s.later = append(slices.DeleteFunc(s.later, func(k string) bool { return k == key }), key)
+}
+
+// stageLaterLocked stages what SetLater has left, before a frame is closed.
+func (s *Store) stageLaterLocked() {
+	for _, key := range s.later {
+		if value, ok := s.kv[key]; ok { // else deleted since
+			s.sealBuf = appendSet(s.sealBuf[:0], key, value)
+			s.wal.Append(s.sealBuf)
+		}
+	}
+	s.later = s.later[:0]
 }
 
 // Delete stages the removal of key; the zero Receipt if there is no such key.

@@ -180,6 +180,9 @@ func (s *Store) progressLocked(all bool) {
 	defer func() { s.inProgress = false }()
 	now := s.clocks.now().Up
 	busy := all || s.wal.End() > s.wal.OpenFrame()+frameHead
+	if busy {
+		s.stageLaterLocked()
+	}
 	dirty := s.dirty
 	rest := dirty[:0]
 	for _, c := range dirty {

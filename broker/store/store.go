@@ -64,6 +64,7 @@ type Store struct {
 	originNum  map[uint32]*origin
 	lastOrigin uint32
 	kv         map[string][]byte
+	later      []string // keys of kv that are not staged yet, see SetLater
 	retained   map[string]*Message
 	clocks     clocks
 	segment    wal.Pos // of the newest record
@@ -83,6 +84,7 @@ type Store struct {
 	flying       []flyingFloor // progress records that are not durable yet
 	snap         snapshotState
 	damage       []Damage
+	written      written
 	dir          string // "" with Options.FS
 	diskFree     int64  // of the file system, as last measured
 	credit       int64  // bytes that may be staged before the bounds are looked at again
@@ -137,6 +139,9 @@ func open(dir string, opt Options, reading *reading) (*Store, error) {
 		if err := s.openDir(dir); err != nil {
 			return nil, err
 		}
+	}
+	if !s.readOnly() {
+		s.fs = countedFS{s.fs, &s.written}
 	}
 	s.diskFree = s.measureFree()
 	if s.without("id_from_seq") {
@@ -285,6 +290,8 @@ type Stats struct {
 	Messages     uint64 // published for durable consumers
 	Commits      uint64
 	Bytes        uint64 // written into frames
+	Written      uint64 // bytes written to all files, snapshots and spare ones too
+	Syncs        uint64 // of all files, and of the directory
 	Slowest      time.Duration
 	DiskBytes    int64
 	Segments     int64
@@ -308,6 +315,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Queued:   queued,
 		Messages: s.accepted, Commits: w.Commits, Bytes: w.Bytes, Slowest: w.Slowest,
+		Written: s.written.bytes.Load(), Syncs: s.written.syncs.Load(),
 		DiskBytes: w.DiskBytes, Segments: int64(w.Segments), Staged: s.wal.Staged(),
 		Consumers: len(s.consumers), Retained: len(s.retained), LedgerErrors: s.ledgerErrors, Damage: s.damage,
 	}

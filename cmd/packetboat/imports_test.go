@@ -55,6 +55,7 @@ var graph = map[string][]string{
 	"cmd/packetboat/client":    {"bridge/dial", "broker/packet"},
 	"gateway/doctor":           {"adapters", "adapters/serial", "bridge", "config", "gateway", "gateway/admin"},
 	"cmd/packetboat/mosquitto": {"broker/topic", "broker/users", "config"},
+	"gateway/dashboard":        {},
 }
 
 func TestImportsPointTheWayTheDataFlows(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 // silentAdapter is one whose port is not there.
 type silentAdapter struct{ fakeAdapter }
 
-func (silentAdapter) Stats() adapters.Stats { return adapters.Stats{Undecoded: 3, Problem: "no such port"} }
+func (silentAdapter) Stats() adapters.Stats {
+	return adapters.Stats{Undecoded: 3, Problem: "no such port"}
+}
 
 func TestAdaptersAreShownWithTheirLastFrames(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")

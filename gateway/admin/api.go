@@ -21,6 +21,7 @@
 //	GET  /v1/history                      a day in samples: the queue, rates, what waits for bridges
 //	GET  /v1/log?last=N                   the last lines of the log
 //	GET  /v1/config                       the configuration, its keys and what they mean
+//	GET  /v1/wear                         what was written to the disk, by day
 //	GET  /v1/events                       the state once a second and new lines of the log, as server-sent events
 //
 // An error is an object with the field "error", with a status of 400 and more or,

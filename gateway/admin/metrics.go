@@ -24,6 +24,7 @@ type Sources struct {
 	Broker      *broker.Broker
 	Store       *store.Store
 	Users       *users.Users
+	Wear        func() *Wear
 	Bridges     func() []*bridge.Bridge
 	Adapters    []adapters.Adapter
 }
@@ -103,6 +104,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	collect(out, loginRows, &u, nil)
 	s := storeState{Stats: c.from.Store.Stats(), failed: c.from.Store.Failed() != nil}
 	collect(out, storeRows, &s, nil)
+	w := c.from.Wear()
+	collect(out, wearRows, w, nil)
 	c.queues(out)
 	for _, b := range c.from.Bridges() {
 		s := bridgeState{Stats: b.Stats(), state: b.State(), dead: b.DeadLetters()}

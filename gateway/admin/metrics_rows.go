@@ -76,8 +76,15 @@ var storeRows = []row[storeState]{
 	{"packetboat_disk_damaged_places", "Places of the log that could not be read at the start.", func(s *storeState) float64 { return number(len(s.Damage)) }},
 	{"packetboat_disk_messages_total", "Messages that were queued.", func(s *storeState) float64 { return number(s.Messages) }},
 	{"packetboat_disk_commits_total", "Commits, each with one sync.", func(s *storeState) float64 { return number(s.Commits) }},
-	{"packetboat_disk_written_bytes_total", "Bytes written into commits.", func(s *storeState) float64 { return number(s.Bytes) }},
+	{"packetboat_disk_committed_bytes_total", "Bytes written by commits.", func(s *storeState) float64 { return number(s.Bytes) }},
+	{"packetboat_disk_written_bytes_total", "Bytes written to all files: commits, snapshots, spare files.", func(s *storeState) float64 { return number(s.Written) }},
+	{"packetboat_disk_syncs_total", "Syncs of all files and of the directory.", func(s *storeState) float64 { return number(s.Syncs) }},
 	{"packetboat_disk_ledger_errors_total", "Ledgers that were wrong and were put right.", func(s *storeState) float64 { return number(s.LedgerErrors) }},
+}
+
+var wearRows = []row[Wear]{
+	{"packetboat_disk_written_today_bytes", "Bytes written to all files today, also before the last start.", func(w *Wear) float64 { return number(w.Today) }},
+	{"packetboat_disk_write_budget_bytes", "queue.write_budget, 0 = none.", func(w *Wear) float64 { return number(w.Budget) }},
 }
 
 var queueRows = []row[store.Lag]{

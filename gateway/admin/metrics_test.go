@@ -93,6 +93,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		`packetboat_adapter_last_frame_timestamp_seconds{adapter="scale"} 5`,
 		`packetboat_disk_failed 0`,
 		`packetboat_users 1`,
+		`packetboat_disk_written_today_bytes 5`,
 	} {
 		if !strings.Contains(string(text), line+"\n") {
 			t.Errorf("no %s", line)

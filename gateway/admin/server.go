@@ -37,6 +37,8 @@ type Server struct {
 	// Configuration is what the gateway runs with.
 	Configuration func() *Configuration
 
+	Wear func() *Wear
+
 	Logs     *LogRing  // what Log has told
 	Recorder *Recorder // somebody runs it
 
@@ -110,6 +112,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /v1/log", s.logLines)
 	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Configuration()) })
+	mux.HandleFunc("GET /v1/wear", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Wear()) })
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s %s", r.Method, r.URL.Path))

@@ -62,6 +62,7 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 		Local: local, Broker: b, Log: quiet, Logs: new(LogRing), Recorder: &Recorder{Take: func() Sample { return Sample{} }},
 		Status:        func() *Status { return &Status{ID: "gw", Problems: []Problem{}, Disk: DiskOf(s), Bridges: []Bridge{}} },
 		Reload:        func(context.Context) (Changes, error) { return Changes{}, nil },
+		Wear:          func() *Wear { return &Wear{Today: 5, Budget: 7, Days: []WearDay{}} },
 		Configuration: func() *Configuration { return new(Configuration) },
 		Bridges:       func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
 		Reset:         local.ResetBridge,
@@ -69,7 +70,7 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters }
 	r.Web = NewWeb(WebOptions{
 		API: api,
-		Sources: Sources{ID: "gw", Version: "v", Broker: b, Store: s, Users: u,
+		Sources: Sources{ID: "gw", Version: "v", Broker: b, Store: s, Users: u, Wear: api.Wear,
 			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{new(adapters.Recent)}}},
 		Alive: func(context.Context) error { return nil }, Ready: func() error { return nil },
 		Address: address, Serves: func(host string) bool { return host == "gw.lan" },

@@ -85,18 +85,22 @@ function buildLink() {
   const why = lost.querySelector("p");
   lost.querySelector("button").addEventListener("click", live.retry);
   const refresh = () => {
-    const { state, heard } = live.link;
+    const { state, heard, why: reason } = live.link;
     lost.hidden = state !== "lost";
     document.body.dataset.link = state;
     if (state === "lost") {
       line.set("bad", "Connection lost");
-      text(why, `The connection to the gateway is lost; it is tried again and again.${heard ? ` What is shown is from ${clock(heard)}.` : ""}`);
+      const known = heard ? `What is shown is from ${clock(heard)}.` : "";
+      text(why, ["The connection to the gateway is lost; it is tried again and again.", reason, known].filter(Boolean).join(" "));
     }
     if (state === "paused") line.set("idle", "Paused");
     if (state === "connecting") line.set("idle", "Connecting");
   };
   live.on("link", refresh);
+  let version = "";
   live.on("state", ({ status }) => {
+    if (version && version !== status.version) location.reload(); // these pages are of another one
+    version = status.version;
     const n = status.problems.length;
     line.set(n ? "warn" : "ok", n ? `${n} ${n === 1 ? "problem" : "problems"}` : "All is well");
     text(byID("id"), status.id);

@@ -22,8 +22,9 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const dashes = [[], [6, 4], [2, 3], [10, 4, 2, 4], [1, 4]];
 
 // chart makes a chart of lines {name, dash, soft, fill} whose values format writes.
-// The grid has one of steps between its lines, if given. set takes [times, values of the first line, …], times in seconds; words say the
-// same in a sentence.
+// The grid has one of steps between its lines, if given. set takes the lines,
+// [times, values of the first line, …] with times in seconds, the same in a
+// sentence, and the first and last time to show.
 export function chart(name, format, height = 200, steps = undefined) {
   const holder = h("div", { class: "plot", role: "img" });
   const legend = h("div", { class: "legend" });
@@ -40,13 +41,13 @@ export function chart(name, format, height = 200, steps = undefined) {
     return {
       width: width(), height, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       padding: [8, 20, 0, 0],
-      scales: { x: { time: true }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
+      scales: { x: { time: true, range: () => latest.span }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, size: 30, space: 70, values: times },
         { ...axis, size: 72, space: 36, ...(steps && { incrs: steps }), values: (u, ticks) => ticks.map(format) },
       ],
       series: [{}, ...lines.map((l, i) => ({
-        label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: false },
+        label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: (u) => u.data[0].length < 3, size: 5 },
         fill: l.fill ? `${colour("--strong")}22` : undefined,
       }))],
       hooks: { setCursor: [read] },
@@ -98,8 +99,8 @@ export function chart(name, format, height = 200, steps = undefined) {
   addEventListener("theme", recolour);
   return {
     node,
-    async set(lines, data, sentence) {
-      latest = { lines, data };
+    async set(lines, data, sentence, span) {
+      latest = { lines, data, span };
       text(words, sentence);
       holder.setAttribute("aria-label", `${name}: ${sentence}`);
       try {
@@ -121,11 +122,13 @@ export function chart(name, format, height = 200, steps = undefined) {
 
 const two = (n) => String(n).padStart(2, "0");
 
-// times writes the times below a chart: the day where one begins.
-function times(u, ticks) {
+// times writes the times below a chart: the day where one begins, and seconds only
+// where they tell the lines of the grid apart.
+function times(u, ticks, axis, space, step) {
   return ticks.map((t) => {
     const d = new Date(t * 1000);
     if (d.getHours() === 0 && d.getMinutes() === 0) return `${two(d.getMonth() + 1)}-${two(d.getDate())}`;
-    return `${two(d.getHours())}:${two(d.getMinutes())}`;
+    const minutes = `${two(d.getHours())}:${two(d.getMinutes())}`;
+    return step < 60 ? `${minutes}:${two(d.getSeconds())}` : minutes;
   });
 }

@@ -77,7 +77,10 @@ export function moment(t) {
 }
 
 // ago is how long a time is past.
-export const ago = (t) => (isTime(t) ? `${span(Math.max(0, (Date.now() - new Date(t)) / 1000))} ago` : "never");
+export const ago = (t) => (isTime(t) ? `${past(t)} ago` : "never");
+
+// past is how long it is since a time.
+export const past = (t) => span(Math.max(0, (Date.now() - new Date(t)) / 1000));
 
 // words is a name of the API in words: messages_in, "messages in".
 export const words = (name) => name.replaceAll("_", " ");

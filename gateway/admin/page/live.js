@@ -10,10 +10,11 @@ const listeners = { state: new Set(), log: new Set(), link: new Set() };
 let source = null;
 let timer = 0;
 let tries = 0;
+let renewed = false; // since the last event
 
-// link is how the connection is: up, lost or paused, since when, and when it is
-// tried again.
-export const link = { state: "connecting", since: Date.now(), heard: 0, again: 0 };
+// link is how the connection is: connecting, up, lost or paused; when the last
+// event came, and why it is lost, where the gateway says.
+export const link = { state: "connecting", heard: 0, why: "" };
 
 // last is what the last event of the state said; null: none yet.
 export let last = null;
@@ -28,7 +29,6 @@ export function on(kind, f) {
 const tell = (kind, what) => listeners[kind].forEach((f) => f(what));
 
 function become(state) {
-  if (link.state !== state) link.since = Date.now();
   link.state = state;
   tell("link", link);
 }
@@ -39,19 +39,42 @@ function close() {
   source = null;
 }
 
+// ended renews a stream that was fine: the gateway ends each one now and then.
+function ended() {
+  if (link.state !== "up" || renewed) {
+    lost();
+    return;
+  }
+  renewed = true;
+  open();
+}
+
 function lost() {
   close();
-  const wait = Math.min(longest, 1000 * 2 ** tries++);
-  link.again = Date.now() + wait;
+  link.why = "";
   become("lost");
-  get("status").catch(() => {}); // a session that is over leads to the login
-  timer = setTimeout(open, wait);
+  ask();
+  timer = setTimeout(open, Math.min(longest, 1000 * 2 ** tries++));
+}
+
+// ask finds out whether it is the stream alone that fails. A session that is over
+// leads to the login.
+async function ask() {
+  try {
+    await get("status");
+  } catch {
+    return;
+  }
+  if (link.state !== "lost") return;
+  link.why = "It answers, but it sends no events: perhaps too many pages show it already.";
+  become("lost");
 }
 
 function heard() {
   clearTimeout(timer);
   timer = setTimeout(lost, silence);
   tries = 0;
+  renewed = false;
   link.heard = Date.now();
   if (link.state !== "up") become("up");
 }
@@ -60,7 +83,7 @@ function open() {
   close();
   source = new EventSource("/v1/events");
   timer = setTimeout(lost, silence);
-  source.onerror = lost;
+  source.onerror = ended;
   source.addEventListener("state", (e) => {
     last = JSON.parse(e.data);
     heard();

@@ -22,9 +22,11 @@ export class Stay {
   every(ms, ask, failed) {
     let timer = 0;
     let asking = false;
+    let held = false;
     const next = async () => {
       clearTimeout(timer);
-      if (asking || this.signal.aborted || document.hidden) return;
+      held = document.hidden || live.link.state === "lost";
+      if (asking || held || this.signal.aborted) return;
       asking = true;
       let wait = ms;
       try {
@@ -36,9 +38,8 @@ export class Stay {
       asking = false;
       if (!this.signal.aborted) timer = setTimeout(next, wait);
     };
-    const looked = () => document.hidden || next();
-    document.addEventListener("visibilitychange", looked);
-    this.ends.push(() => clearTimeout(timer), () => document.removeEventListener("visibilitychange", looked));
+    this.on("link", (link) => held && link.state === "up" && next());
+    this.ends.push(() => clearTimeout(timer));
     next();
     return next;
   }

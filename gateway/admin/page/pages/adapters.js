@@ -26,6 +26,7 @@ function card(first) {
   const about = h("span", { class: "soft" });
   const reason = h("p", { class: "reason" });
   const counters = facts();
+  const zeros = h("p", { class: "note" });
   const frames = table(`Last frames of ${first.name}`, [
     { name: "Time", class: "time", cell: (f, node) => text(node, clock(f.at)) },
     { name: "From", class: "name", cell: (f, node) => text(node, f.link || "—") },
@@ -39,6 +40,7 @@ function card(first) {
     h("header", {}, h("h2", { id }, first.name), state.node, about),
     reason,
     counters.node,
+    h("details", { class: "quiet" }, h("summary", {}, "Counters at 0"), zeros),
     h("details", { open: true }, h("summary", {}, "Last frames and errors, the newest first"), frames.node));
   return {
     node,
@@ -48,14 +50,13 @@ function card(first) {
       text(about, `${kinds[a.kind] || a.kind}, ${plural(a.links, "link")} open, ${last}`);
       reason.hidden = !a.error;
       text(reason, a.error);
-      counters.set(Object.entries(a.counters).sort(byUse).map(([k, v]) => [words(k), count(v)]));
+      const all = Object.entries(a.counters).sort();
+      counters.set(all.filter(([, v]) => v > 0).map(([k, v]) => [words(k), count(v)]));
+      text(zeros, all.filter(([, v]) => v === 0).map(([k]) => words(k)).join(", "));
       frames.set(a.frames, "Nothing has come while somebody looked.");
     },
   };
 }
-
-// byUse puts the counters that count something first.
-const byUse = (a, b) => Number(b[1] > 0) - Number(a[1] > 0) || a[0].localeCompare(b[0]);
 
 const spaced = (hex) => (hex.includes(" ") ? hex : hex.replaceAll(/(..)(?=.)/g, "$1 "));
 

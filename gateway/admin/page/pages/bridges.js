@@ -21,9 +21,15 @@ export function show(root, stay) {
     const { bridges } = await get("bridges", signal);
     none.hidden = bridges.length > 0;
     cards(bridges);
+    tellRates();
   }, error.set);
-  stay.on("state", ({ rates }) => {
-    for (const [name, part] of parts) part.live(rates.bridges && rates.bridges[name]);
+  let rates = {};
+  const tellRates = () => {
+    for (const [name, part] of parts) part.live(rates[name]);
+  };
+  stay.on("state", (state) => {
+    rates = state.rates.bridges || {};
+    tellRates();
   });
 }
 

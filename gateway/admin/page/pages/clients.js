@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { confirmed, say, trouble } from "../dialog.js";
 import { attribute, field, h, stateLine, table, text } from "../dom.js";
-import { ago, count, plural, size, span } from "../format.js";
+import { ago, count, past, plural, size, span } from "../format.js";
 
 const limit = 200;
 
@@ -59,7 +59,7 @@ function stateCell(c, node) {
   if (!node.firstChild) node.append(node.line.node, h("div", { class: "soft" }));
   node.line.set(c.online ? "ok" : "idle", c.online ? "online" : "offline");
   const since = c.online ? c.connected : c.disconnected;
-  text(node.lastChild, !since ? "" : c.online ? ago(since) : `${ago(since)}, kept for ${span(c.session_expiry_seconds)}`);
+  text(node.lastChild, !since ? "" : c.online ? `for ${past(since)}` : `${ago(since)}, kept for ${span(c.session_expiry_seconds)}`);
 }
 
 const few = 2;

@@ -70,9 +70,16 @@ function keyPart() {
       text(name, k.short);
       text(value, k.value);
       text(source, sourceOf(k));
-      text(words, k.explanation);
+      explain(words, k.explanation);
     },
   };
+}
+
+// explain writes an explanation, in which `…` is to be taken literally.
+function explain(node, words) {
+  if (node.shown === words) return;
+  node.shown = words;
+  node.replaceChildren(...words.split("`").map((s, i) => (i % 2 ? h("code", {}, s) : s)));
 }
 
 function sourceOf(k) {

@@ -9,6 +9,7 @@ import { forecast } from "./forecast.js";
 
 const ranges = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
 
+const least = 300; // seconds that are shown, if no more are known
 const powers = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8)); // bytes between two lines of the grid
 
 // history makes the charts and the choice of a range.
@@ -28,14 +29,16 @@ export function history(stay) {
     },
   }, name));
   const draw = () => {
-    if (!known) return;
+    if (!known || known.series.in.length === 0) return;
     const step = known.step_seconds;
     const s = known.series;
     const n = Math.min(s.in.length, Math.round(range / step));
     const start = new Date(known.from).getTime() / 1000 + (s.in.length - n) * step;
-    drawDisk(disk, s, n, start, step, range);
-    drawWaiting(waiting, s, n, start, step);
-    drawFlow(flow, s, n, start, step);
+    const end = start + (n - 1) * step;
+    const span = [Math.min(start, end - least), end];
+    drawDisk(disk, s, n, start, step, range, span);
+    drawWaiting(waiting, s, n, start, step, span);
+    drawFlow(flow, s, n, start, step, span);
   };
   stay.every(10_000, async (signal) => {
     known = await get("history", signal);
@@ -50,19 +53,20 @@ const newest = (list) => list.findLast((v) => v !== null) || 0;
 const times = (n, start, step) => Array.from({ length: n }, (_, i) => start + i * step);
 const nothing = (n) => Array(n).fill(null);
 
-function drawDisk(chart, s, n, start, step, range) {
+function drawDisk(chart, s, n, start, step, range, span) {
   const limit = newest(s.queue_limit);
-  const next = forecast(s.queue_bytes, step, range / 4, limit);
+  const next = forecast(s.queue_bytes, step, Math.max(least, Math.min(range, n * step)) / 4, limit);
   const more = next ? next.list.length : 0;
   const now = newest(s.queue_bytes);
   const lines = [{ name: "Stored", dash: [], fill: true }, { name: "Forecast", dash: [2, 4] }];
-  const data = [times(n + more, start, step), [...tail(s.queue_bytes, n), ...nothing(more)], [...nothing(Math.max(0, n - 1)), now, ...(next ? next.list : [])].slice(0, n + more)];
-  const highest = Math.max(0, ...data[1], ...data[2]);
+  const ahead = next ? [...nothing(n - 1), now, ...next.list] : nothing(n);
+  const data = [times(n + more, start, step), [...tail(s.queue_bytes, n), ...nothing(more)], ahead];
+  const highest = Math.max(0, ...data[1], ...ahead);
   if (limit > 0 && highest > limit / 3) { // else the line would lie flat on the ground
     lines.push({ name: "Limit", dash: [8, 4], soft: true });
     data.push(Array(n + more).fill(limit));
   }
-  chart.set(lines, data, diskSentence(now, limit, next));
+  chart.set(lines, data, diskSentence(now, limit, next), [span[0], span[1] + more * step]);
 }
 
 function diskSentence(now, limit, next) {
@@ -74,15 +78,15 @@ function diskSentence(now, limit, next) {
   return `${is} It grows by ${size(perHour)} an hour.`;
 }
 
-function drawWaiting(chart, s, n, start, step) {
+function drawWaiting(chart, s, n, start, step, span) {
   const names = Object.keys(s.bridges).sort();
   const words = names.map((b) => `${b} ${short(newest(s.bridges[b].waiting))}`).join(", ");
-  chart.set(names.map((name) => ({ name })), [times(n, start, step), ...names.map((b) => tail(s.bridges[b].waiting, n))], names.length ? `Now: ${words}.` : "No bridge is configured.");
+  chart.set(names.map((name) => ({ name })), [times(n, start, step), ...names.map((b) => tail(s.bridges[b].waiting, n))], names.length ? `Now: ${words}.` : "No bridge is configured.", span);
 }
 
-function drawFlow(chart, s, n, start, step) {
+function drawFlow(chart, s, n, start, step, span) {
   const names = Object.keys(s.bridges).sort();
   const lines = [{ name: "In" }, ...names.map((b) => ({ name: `Out by ${b}` }))];
   const words = [`in ${rate(newest(s.in))}`, ...names.map((b) => `out by ${b} ${rate(newest(s.bridges[b].out))}`)].join(", ");
-  chart.set(lines, [times(n, start, step), tail(s.in, n), ...names.map((b) => tail(s.bridges[b].out, n))], `Now: ${words}.`);
+  chart.set(lines, [times(n, start, step), tail(s.in, n), ...names.map((b) => tail(s.bridges[b].out, n))], `Now: ${words}.`, span);
 }

@@ -2,9 +2,10 @@
 
 import { get } from "../api.js";
 import { figure, h, keyed, mark, section, text } from "../dom.js";
-import { count, plural, rate, perSecond, short, size, sized, span } from "../format.js";
+import { count, past, plural, rate, perSecond, short, size, sized, span } from "../format.js";
 import { adapterState, bridgeState } from "../states.js";
 import { flow } from "./flow.js";
+import { drainedIn, fullIn } from "./outlook.js";
 import { sparks } from "./sparks.js";
 
 const most = 5; // adapters by name in the picture
@@ -22,10 +23,12 @@ export function show(root, stay) {
   const draw = () => latest && picture.set(model(latest, known));
   stay.every(5000, async (signal) => {
     const [{ adapters }, { bridges }] = await Promise.all([get("adapters", signal), get("bridges", signal)]);
+    const first = known.adapters === null;
     known.rates = ratesOf(adapters, known.adapters);
     known.adapters = adapters;
     known.servers = Object.fromEntries(bridges.map((b) => [b.name, b.server]));
     draw();
+    return first ? 1000 : 0; // two looks make a rate
   });
   stay.on("state", (state) => {
     latest = state;
@@ -40,7 +43,7 @@ function problemList() {
   const sign = mark("ok");
   fine.append(sign.node, h("span", {}, "Nothing is wrong."));
   const list = h("ul", { class: "problems" });
-  const node = h("div", { role: "region", "aria-label": "What is wrong", "aria-live": "polite" }, fine, list);
+  const node = h("div", { role: "region", "aria-label": "What is wrong" }, fine, list);
   const show = keyed(list, (p) => p.what.replaceAll(/\d+/g, "#"), () => {
     const what = h("strong");
     const remedy = h("p");
@@ -80,11 +83,10 @@ function keyFigures() {
       all.inward.set(perSecond(rates.in), "/s", plural(status.clients, "client") + " connected");
       all.outward.set(perSecond(toClouds(rates)), "/s", `to the clouds; to clients here ${rate(rates.out)}`);
       all.waiting.set(short(waiting), "", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
-      all.drained.set(...drainedIn(status.bridges, waiting));
+      all.drained.set(...drainedIn(status.bridges));
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
-      const full = status.disk.full_in_seconds;
-      all.full.set(full === null || full === undefined ? "—" : span(full), "", full === null || full === undefined ? "it does not fill" : "as it fills now");
+      all.full.set(...fullIn(status.disk));
       all.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the queue" : "nothing, ever");
     },
   };
@@ -92,14 +94,6 @@ function keyFigures() {
 
 // toClouds is the rate of all bridges.
 const toClouds = (rates) => Object.values(rates.bridges || {}).reduce((a, b) => a + b.out, 0);
-
-function drainedIn(bridges, waiting) {
-  if (waiting === 0) return ["—", "", "nothing waits"];
-  const busy = bridges.filter((b) => b.waiting > 0);
-  const unknown = busy.find((b) => b.drained_in_seconds === null || b.drained_in_seconds === undefined);
-  if (unknown) return ["unknown", "", unknown.state === "online" ? "more comes in than goes out" : `${unknown.name} is ${unknown.state}`];
-  return [span(Math.max(...busy.map((b) => b.drained_in_seconds))), "", "as it drains now"];
-}
 
 // ratesOf works out frames a second from two looks at the counters.
 function ratesOf(now, before) {
@@ -109,7 +103,7 @@ function ratesOf(now, before) {
   for (const a of now) {
     a.seen = at;
     const b = old[a.name];
-    if (b && a.counters.published >= b.counters.published) rates[a.name] = ((a.counters.published - b.counters.published) * 1000) / (at - b.seen);
+    if (b && a.counters.published_frames >= b.counters.published_frames) rates[a.name] = ((a.counters.published_frames - b.counters.published_frames) * 1000) / (at - b.seen);
   }
   return rates;
 }
@@ -128,7 +122,7 @@ function model({ status, rates }, known) {
     lines: [`${short(waiting)} waiting`, part === undefined ? size(disk.bytes) : `${size(disk.bytes)}, ${Math.round(part * 100)} % full`],
   };
   const columns = [{ title: "Devices", weight: 1.35, nodes: devices }, { title: "Broker", weight: 1, nodes: [broker] }, { title: "On the disk", weight: 1.25, nodes: [queue] }];
-  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "ok" ? "still" : "broken" }));
+  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "warn" ? "broken" : "still" }));
   edges.push({ from: "broker", to: "queue", state: disk.failed ? "broken" : rates.in > 0 ? "moving" : "still" });
   if (status.bridges.length > 0) {
     columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [] });
@@ -145,7 +139,7 @@ function model({ status, rates }, known) {
 }
 
 function cloudLines(b) {
-  const since = b.since ? `for ${span((Date.now() - new Date(b.since)) / 1000)}` : "";
+  const since = b.since ? `for ${past(b.since)}` : "";
   return [b.state === "online" ? "answers" : "not reached", since];
 }
 

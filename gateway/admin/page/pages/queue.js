@@ -2,11 +2,12 @@
 
 import { get } from "../api.js";
 import { figure, h, section } from "../dom.js";
-import { count, short, size, sized, span } from "../format.js";
+import { count, plural, short, size, sized, span } from "../format.js";
 import { trouble } from "../dialog.js";
 import { gapList } from "./gaps.js";
 import { history } from "./history.js";
 import { ledgers } from "./ledgers.js";
+import { drainedIn, fullIn } from "./outlook.js";
 import { wear } from "./wear.js";
 
 export function show(root, stay) {
@@ -44,17 +45,20 @@ export function show(root, stay) {
     const disk = status.disk;
     failed.hidden = !disk.failed;
     failed.textContent = disk.failed ? `The disk queue takes no writes: ${disk.failed}` : "";
-    const unknown = (v) => v === null || v === undefined;
-    figures.disk.set(...sized(disk.bytes), disk.max_size ? `of ${size(disk.max_size)} (${((100 * disk.bytes) / disk.max_size).toFixed(1)} %)` : "no limit");
-    figures.full.set(unknown(disk.full_in_seconds) ? "—" : span(disk.full_in_seconds), "", unknown(disk.full_in_seconds) ? "it does not fill" : "as it fills now");
+    figures.disk.set(...sized(disk.bytes), disk.max_size ? `of ${size(disk.max_size)} (${((100 * disk.bytes) / disk.max_size).toFixed(1)}\u00a0%)` : "no limit");
+    figures.full.set(...fullIn(disk));
     const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
     const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
     figures.waiting.set(short(waiting), "", waiting ? `for bridges, the oldest for ${span(oldest)}` : "nothing, for bridges");
-    const draining = status.bridges.filter((b) => b.waiting > 0);
-    const times = draining.map((b) => b.drained_in_seconds);
-    figures.drained.set(draining.length === 0 ? "—" : times.some(unknown) ? "unknown" : span(Math.max(...times)), "", draining.length === 0 ? "nothing waits" : "as it drains now");
+    figures.drained.set(...drainedIn(status.bridges));
     figures.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the gaps below" : "nothing, ever");
-    figures.free.set(...(unknown(disk.free_bytes) ? ["unknown", ""] : sized(disk.free_bytes)), "on the file system");
-    figures.sync.set(disk.slowest_sync_seconds < 1 ? count(disk.slowest_sync_seconds * 1000) : disk.slowest_sync_seconds.toFixed(1), disk.slowest_sync_seconds < 1 ? "ms" : "s", `${count(disk.segments)} segments`);
+    figures.free.set(...(disk.free_bytes ? sized(disk.free_bytes) : ["—", ""]), "on the file system");
+    figures.sync.set(...syncTime(disk.slowest_sync_seconds), plural(disk.segments, "segment"));
   });
+}
+
+// syncTime is a time of some milliseconds as [number, unit].
+function syncTime(seconds) {
+  if (seconds >= 1) return [seconds.toFixed(1), "s"];
+  return [seconds < 0.001 ? "<1" : count(seconds * 1000), "ms"];
 }

@@ -15,13 +15,14 @@ function spark(name) {
   return {
     node,
     set(points, pick, now) {
-      const top = Math.max(1e-9, ...points.map(pick));
+      const highest = Math.max(0, ...points.map(pick));
+      const top = highest || 1;
       const at = (p) => `${(300 - (now - p.at) / 1000).toFixed(1)} ${(46 - (pick(p) / top) * 44).toFixed(1)}`;
       const d = points.map((p, i) => `${i ? "L" : "M"}${at(p)}`).join("");
       attribute(line, "d", d);
       attribute(area, "d", points.length > 1 ? `${d}V48H${(300 - (now - points[0].at) / 1000).toFixed(1)}Z` : "");
       const mean = points.reduce((a, p) => a + pick(p), 0) / Math.max(1, points.length);
-      text(words, `now ${rate(points.length ? pick(points.at(-1)) : 0)}, mean ${rate(mean)}, highest ${rate(points.length ? top : 0)}`);
+      text(words, `now ${rate(points.length ? pick(points.at(-1)) : 0)}, mean ${rate(mean)}, highest ${rate(highest)}`);
     },
   };
 }

@@ -4,6 +4,7 @@
 import { attribute, h, text } from "../dom.js";
 
 const rowHeight = 32; // px, as in parts.css
+const inOrder = new Intl.Collator("en", { numeric: true }); // room-2 before room-10
 const spare = 8; // rows above and below
 
 // tree makes the tree. value(leaf) writes what stands behind a name; chosen is told
@@ -27,7 +28,7 @@ export function tree(name, value, chosen) {
   const flatten = () => {
     rows = [];
     const walk = (node, level) => {
-      const children = [...node.children.values()];
+      const children = [...node.children.values()].sort((a, b) => inOrder.compare(a.name, b.name));
       children.forEach((c, i) => {
         rows.push({ node: c, level, place: i + 1, of: children.length });
         if (c.children.size > 0 && (everything || open.has(c.path))) walk(c, level + 1);

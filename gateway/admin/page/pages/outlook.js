@@ -1,0 +1,20 @@
+// What is to come, as figures: [number, unit, remark].
+
+import { span } from "../format.js";
+
+const unknown = (v) => v === null || v === undefined;
+
+// drainedIn is when nothing will wait for bridges any more.
+export function drainedIn(bridges) {
+  const busy = bridges.filter((b) => b.waiting > 0);
+  if (busy.length === 0) return ["—", "", "nothing waits"];
+  const endless = busy.filter((b) => unknown(b.drained_in_seconds));
+  const without = endless.find((b) => b.state !== "online") || endless[0];
+  if (without) return ["unknown", "", without.state === "online" ? "as much comes in as goes out" : `${without.name} is ${without.state}`];
+  return [span(Math.max(...busy.map((b) => b.drained_in_seconds))), "", "as it drains now"];
+}
+
+// fullIn is when the disk queue will take no more.
+export function fullIn(disk) {
+  return unknown(disk.full_in_seconds) ? ["—", "", "it does not fill"] : [span(disk.full_in_seconds), "", "as it fills now"];
+}
