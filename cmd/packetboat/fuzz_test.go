@@ -28,6 +28,7 @@ var parsers = map[string][]string{
 	"values of devices, and commands":           {"adapters/decode.FuzzNMEA", "adapters/decode.FuzzShape", "adapters/decode.FuzzRegexp", "adapters/decode.FuzzJSON", "adapters/decode.FuzzCommand", "adapters/decode.FuzzHex", "adapters/decode.FuzzBase64", "adapters/decode.FuzzKeyValue", "adapters/decode.FuzzBinary", "adapters/decode.FuzzCSV", "adapters/decode.FuzzCSVColumns"},
 	"answers of Modbus devices":                 {"adapters/modbus.FuzzValue", "adapters/modbus.FuzzRTU", "adapters/modbus.FuzzTCP", "adapters/modbus.FuzzCheckReply"},
 	"what packetboat frame guesses from":        {"adapters/guess.FuzzOf"},
+	"mosquitto.conf":                            {"cmd/packetboat/mosquitto.FuzzImport"},
 	"JSON objects that the bridge adds time to": {"bridge.FuzzAStampedObjectKeepsItsFields"},
 }
 
