@@ -173,7 +173,6 @@ topic # out 1 site/ sites/a/
 topic site/alarms/# out 1
 topic a/# out 1 "" R/
 topic "" out 1 one R/1
-topic in/x in 1
 topic # in 1 l/ in/
 `, port, host, cloud)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
