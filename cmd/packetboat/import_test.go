@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -148,6 +149,67 @@ func TestAnImportedBrokerAllowsWhatMosquittoDoes(t *testing.T) {
 	if allowed < 8 || allowed > len(want)/2 {
 		t.Errorf("Mosquitto allows %d of %d", allowed, len(want))
 	}
+}
+
+// TestAnImportedBridgeMapsTopicsAsMosquittoDoes: lines that overlap, in an order in
+// which Mosquitto does not take the first.
+func TestAnImportedBridgeMapsTopicsAsMosquittoDoes(t *testing.T) {
+	up := []string{"a/b", "a/c", "site/alarms/x", "site/y", "plain/k/t", "plain/z", "one"}
+	run := func(t *testing.T, start func(conf, address string)) (atCloud, atEdge string) {
+		cloud, address := runMosquitto(t, "allow_anonymous true\n"), freeAddress(t)
+		host, port, _ := strings.Cut(address, ":")
+		conf := filepath.Join(t.TempDir(), "mosquitto.conf")
+		text := fmt.Sprintf(`user root
+listener %s %s
+allow_anonymous true
+connection c
+address %s
+remote_clientid edge
+notifications false
+topic a/b out 1
+topic plain/+/t out 1
+topic plain/# out 2
+topic # out 1 site/ sites/a/
+topic site/alarms/# out 1
+topic a/# out 1 "" R/
+topic "" out 1 one R/1
+topic # in 1 l/ in/
+`, port, host, cloud)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range []string{"in/x", "in/y"} {
+			mustCall(t, "pub", "-url", cloud, "-t", topic, "-m", topic, "-r", "-q", "1")
+		}
+		reader := []string{"sub", "-url", cloud, "-c", "-i", "reader", "-t", "#", "-q", "1", "-R", "-v", "-W"}
+		call(t, append(reader, "10ms")...)
+		start(conf, address)
+		for _, topic := range up {
+			mustCall(t, "pub", "-url", address, "-t", topic, "-m", topic, "-q", "1")
+		}
+		atCloud = mustCall(t, append(reader, "30", "-C", fmt.Sprint(len(up)))...)
+		return sorted(atCloud), sorted(mustCall(t, "sub", "-url", address, "-t", "l/#", "-v", "-W", "30", "-C", "2"))
+	}
+	var wantCloud, wantEdge, gotCloud, gotEdge string
+	t.Run("Mosquitto", func(t *testing.T) {
+		wantCloud, wantEdge = run(t, func(conf, address string) { startMosquitto(t, conf, address) })
+	})
+	t.Run("imported", func(t *testing.T) {
+		gotCloud, gotEdge = run(t, func(conf, _ string) { runFile(t, (&site{conf: conf}).imported(t)) })
+	})
+	if gotCloud != wantCloud || !strings.Contains(gotCloud, "R/a/b a/b") {
+		t.Errorf("at the cloud is\n%s\nand with Mosquitto\n%s", gotCloud, wantCloud)
+	}
+	if gotEdge != wantEdge {
+		t.Errorf("from the cloud came\n%s\nand with Mosquitto\n%s", gotEdge, wantEdge)
+	}
+}
+
+// sorted sorts lines.
+func sorted(text string) string {
+	lines := strings.Split(text, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 func TestImportSaysWhatBecameOfTheLines(t *testing.T) {

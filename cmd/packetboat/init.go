@@ -171,6 +171,9 @@ func (s *initFlags) write(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := s.tryOut(out); err != nil {
+		return err
+	}
 	var files []newFile
 	if s.password != nil {
 		s.passwordFile = "cloud.password"
@@ -179,21 +182,32 @@ func (s *initFlags) write(e *env) error {
 		}
 		files = append(files, newFile{path: filepath.Join(filepath.Dir(out), s.passwordFile), data: append(s.password, '\n'), secret: true})
 	}
-	text := s.text()
-	conf := newFile{path: out, data: []byte(text)}
-	if err := writeNew(files, s.force); err != nil { // first, since check reads them
-		return err
-	}
-	if err := checkText(out, text); err != nil {
-		for _, f := range files {
-			_ = os.Remove(f.path)
-		}
-		return &usageError{fmt.Errorf("nothing was written; what is wrong with it:\n%w\nin\n%s", err, text)}
-	}
-	if err := writeNew([]newFile{conf}, s.force); err != nil {
+	if err := writeNew(append([]newFile{{path: out, data: []byte(s.text())}}, files...), s.force); err != nil {
 		return err
 	}
 	s.next(e, out, files)
+	return nil
+}
+
+// tryOut checks the configuration before anything is written, with the password in
+// a file elsewhere.
+func (s *initFlags) tryOut(out string) error {
+	try := s.starter
+	if s.password != nil {
+		t, err := os.CreateTemp("", "packetboat-*") // mode 0600
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.Remove(t.Name()) }()
+		_, err = t.Write(s.password)
+		if err = errors.Join(err, t.Close()); err != nil {
+			return err
+		}
+		try.passwordFile = t.Name()
+	}
+	if err := checkText(out, try.text()); err != nil {
+		return &usageError{fmt.Errorf("nothing was written; what is wrong with it:\n%w\nin\n%s", err, try.text())}
+	}
 	return nil
 }
 

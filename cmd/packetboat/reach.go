@@ -204,7 +204,8 @@ func (r *reachFlags) server(e *env, o *client.Options) (where string, err error)
 			return "", fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
 		}
 		o.Server = "mqtt://127.0.0.1:1883"
-		return "127.0.0.1:1883 (the configuration cannot be read, and there is no -url)", nil
+		why, _, _ := strings.Cut(err.Error(), "\n")
+		return "127.0.0.1:1883 (there is no -url, and of the configuration: " + why + ")", nil
 	}
 	l, err := pickListener(cfg, *r.listen)
 	if err != nil {

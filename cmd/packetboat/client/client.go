@@ -208,9 +208,9 @@ func (c *Conn) Err() error { return c.err }
 func (c *Conn) Close() error {
 	// To close while the broker has not read all would take from it what it has not
 	// read; it closes when it has come to DISCONNECT.
+	c.cancel()
 	_ = c.net.SetReadDeadline(time.Now().Add(leave))
 	_ = c.write(func(b []byte) []byte { return packet.AppendDisconnect(b, c.version, &packet.Disconnect{}) })
-	c.cancel()
 	c.ended.Wait()
 	return c.net.Close()
 }

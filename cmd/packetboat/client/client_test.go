@@ -169,6 +169,37 @@ func TestAPublishAtQoS2IsReleased(t *testing.T) {
 	})
 }
 
+func TestTheLastAcknowledgementIsReadByABrokerThatStillSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, b, err := meet(t, 0, packet.Connack{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := packet.Publish{Topic: "a", QoS: 1, ID: 1}
+		go b.send(packet.AppendPublish(nil, packet.V5, &p))
+		m, ok := (<-c.Events).(*Message)
+		if !ok {
+			t.Fatal("no message")
+		}
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			if err := c.Done(m); err != nil {
+				t.Error(err)
+			}
+			_ = c.Close()
+		}()
+		b.want(packet.PUBACK)
+		for range 3 {
+			p.ID++
+			b.send(packet.AppendPublish(nil, packet.V5, &p))
+		}
+		b.want(packet.DISCONNECT)
+		_ = b.conn.Close()
+		<-closed
+	})
+}
+
 func TestWhatIsNoMQTTIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, b, err := meet(t, 0, packet.Connack{})

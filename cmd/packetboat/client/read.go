@@ -45,7 +45,8 @@ func (r *reader) next() (typ, flags byte, body []byte, err error) {
 	}
 }
 
-// read hands over what comes, until the connection or ctx has ended.
+// read hands over what comes, until the connection ends; what comes after the end of
+// ctx it drops.
 func (c *Conn) read(ctx context.Context, r *reader, events chan<- any) error {
 	received := map[uint16]bool{} // QoS 2: handed over, and PUBREL has not come
 	for {
@@ -68,7 +69,9 @@ func (c *Conn) read(ctx context.Context, r *reader, events chan<- any) error {
 		select {
 		case events <- event:
 		case <-ctx.Done():
-			return ctx.Err()
+			// Close takes leave: nobody takes it any more, and the broker must not
+			// stumble over a connection that is closed before it has read the last
+			// acknowledgement.
 		}
 		c.waits.Store(false)
 	}

@@ -34,6 +34,11 @@ func (im *importer) parseACL(file string, data []byte) *rights {
 	for _, o := range im.lines(file, data) {
 		switch o.key {
 		case "user":
+			if o.value == "" {
+				im.lost(o, "names nobody; what follows was left out")
+				to = new([]grant)
+				continue
+			}
 			i := slices.IndexFunc(r.users, func(u userRights) bool { return u.name == o.value })
 			if i < 0 {
 				i = len(r.users)

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"unicode"
+
+	"packetboat/broker/topic"
 )
 
 // bridge is a connection of Mosquitto.
@@ -46,7 +48,13 @@ func (im *importer) ofBridge(o option) bool {
 	case slot != nil:
 		*slot = o
 	case o.key == "address" || o.key == "addresses":
-		b.addresses = append(b.addresses, strings.Fields(o.value)...)
+		for _, a := range strings.Fields(o.value) {
+			if host, port := hostPort(a); host == "" || !isPort(port) || strings.ContainsFunc(host, notInHost) {
+				im.lost(o, a+" is no address[:port]; it was left out")
+				continue
+			}
+			b.addresses = append(b.addresses, a)
+		}
 	case o.key == "topic":
 		b.topics = append(b.topics, o)
 	case o.key == "idle_timeout" || o.key == "threshold":
@@ -119,6 +127,11 @@ func hostPort(address string) (host, port string) {
 		return strings.Trim(address, "[]"), "1883"
 	}
 	return strings.Trim(address[:i], "[]"), address[i+1:]
+}
+
+// notInHost: not of a host name or an IP address.
+func notInHost(r rune) bool {
+	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._:%", r)
 }
 
 func (im *importer) writeBridge(b *bridge, name string, rules []rule) {
@@ -285,7 +298,7 @@ func (im *importer) writePresence(b *bridge) {
 	off, said := b.notifications.bool()
 	off = said && !off
 	switch {
-	case b.topicAt.set() && !off && !strings.HasPrefix(b.topicAt.value, "$SYS/"):
+	case b.topicAt.set() && !off && !strings.HasPrefix(b.topicAt.value, "$SYS/") && topic.ValidName(b.topicAt.value):
 		d.str("status", literal(b.topicAt.value))
 		im.changed(b.topicAt, "it says online and offline in place of 1 and 0, and only at the cloud; packetboat status and the API tell it locally")
 	default:

@@ -52,6 +52,10 @@ type setting struct{ key, value string }
 
 // sort puts an option where it belongs.
 func (im *importer) sort(o option) {
+	if o.value == "" && o.key != "connection" && o.key != "listener" { // which begin something, whatever it is called
+		im.lost(o, "has no value; it was left out")
+		return
+	}
 	switch {
 	case im.ofBridge(o), im.ofSecurity(o), im.ofListener(o), im.ofBroker(o):
 		return
@@ -105,9 +109,8 @@ func (im *importer) ofSecurity(o option) bool {
 	s := im.security
 	switch o.key {
 	case "allow_anonymous":
-		if im.boolean(o); o.value != "" {
-			s.anonymous = o
-		}
+		im.boolean(o)
+		s.anonymous = o
 	case "password_file":
 		s.passwords = o
 	case "acl_file":
@@ -133,7 +136,9 @@ func (im *importer) ofListener(o option) bool {
 		im.begin(o)
 	case "port":
 		l = im.defaults
-		l.port, l.portLine = o.value, o
+		if l.port, l.portLine = o.value, o; !isPort(o.value) {
+			l.block(o, "it is no port from 1 to 65535")
+		}
 	case "bind_address":
 		l = im.defaults
 		l.host, l.portLine = o.value, o
@@ -200,12 +205,19 @@ func (im *importer) begin(o option) {
 	l := &listener{at: o, port: port, host: strings.TrimSpace(host), max: -1}
 	if port == "0" && strings.HasPrefix(l.host, "/") {
 		l.unix, l.host = l.host, ""
+	} else if !isPort(port) {
+		l.block(o, "it has no port from 1 to 65535")
 	}
 	im.listeners, im.current = append(im.listeners, l), l
 	if im.perListener {
 		l.own = new(security)
 		im.security = l.own
 	}
+}
+
+func isPort(s string) bool {
+	n, ok := option{value: s}.int()
+	return ok && n > 0 && n < 1<<16 && itoa(n) == s
 }
 
 // ofBroker takes options of the whole broker.

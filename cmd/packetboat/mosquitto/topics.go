@@ -77,8 +77,12 @@ func (im *importer) insert(rules []rule, r rule) []rule {
 		case same && (first.filter == r.filter || r.topic == ""):
 			im.notNeeded(r.at, first.at.at()+" takes the same topics")
 			return rules
-		case first.topic != "" || first.filter == r.filter:
-			im.changed(r.at, "is left out: its topics go the way of "+first.at.at()+", once; Mosquitto sends them twice, by that way")
+		case first.topic != "":
+			im.notNeeded(r.at, "its topics go the way of "+first.at.at()+", as with Mosquitto: the first line that changes a topic counts")
+			return rules
+		}
+		if first.filter == r.filter {
+			im.changed(r.at, "its topics go at the QoS of "+first.at.at()+", which is the first with them")
 			return rules
 		}
 		im.notNeeded(r.at, "it stands before the wider one of "+first.at.at()+", since the first rule that matches decides")
