@@ -72,7 +72,7 @@ func TestDoctorNamesTheStepThatFails(t *testing.T) {
 		{"all is well with TLS", "mqtts://" + secure(good), ca(ourFile), "round trip", "ok", "", ""},
 		{"all is well through a proxy", "mqtts://" + secure(good), fmt.Sprintf("proxy = \"http://user:s3cr3t@%s\"\n", proxy.address) + ca(ourFile), "round trip", "ok", "", ""},
 		{"the proxy does not take the password", "mqtts://" + secure(good), fmt.Sprintf("proxy = \"http://user:other@%s\"\n", proxy.address) + ca(ourFile), "proxy", "FAILED", "it does not take the user name and password", "correct them in its URL"},
-		{"the server wants a client certificate", "mqtts://" + mutual, ca(ourFile), "TLS", "FAILED", "the server wants a client certificate", "give tls.cert and tls.key"},
+		{"the server wants a client certificate", "mqtts://" + mutual, ca(ourFile), "TLS", "FAILED", "client certificate", "give tls.cert and tls.key"},
 		{"the client's certificate is another one", "mqtts://" + mutual, ca(ourFile) + fmt.Sprintf("cert = %q\nkey = %q\n", stranger.cert, stranger.key), "TLS", "FAILED", "does not take the client certificate", "registered there"},
 		{"the name is wrong", "mqtt://cloud.invalid", "", "name", "FAILED", "cloud.invalid", "name"},
 		{"nobody listens", "mqtt://" + freePort(t), "", "connection", "FAILED", "connection refused", "nothing listens at that port"},
