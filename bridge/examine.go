@@ -345,7 +345,9 @@ func (e *examination) refused(err error, took time.Duration) {
 	}
 	what, remedy := Diagnose(err)
 	f := Finding{Step: "login", Outcome: Failed, Text: what, Remedy: remedy, Took: took}
-	if !e.visit.OwnID {
+	if at != nil { // with TLS 1.3, servers tell only now what they think of the client's certificate
+		f.Step = stepOf(err)
+	} else if !e.visit.OwnID {
 		f.Remedy += "; if the server lets the bridge's own client id in alone, -own-id tries with it"
 		if e.b.profile.name == "aws-iot" { // its policies mostly name the client
 			f.Outcome = Doubtful

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"packetboat/bridge/dial"
 	"packetboat/broker/packet"
 )
 
@@ -48,12 +50,10 @@ func (g *guest) login() error {
 	if !g.own {
 		p.SessionExpiry = 0
 	}
-	if _, err := g.raw.Write(packet.AppendConnect(nil, &p)); err != nil {
-		return err
-	}
-	typ, _, body, err := g.next()
+	_, wrote := g.raw.Write(packet.AppendConnect(nil, &p))
+	typ, _, body, err := g.next() // a server that has hung up may have said why before
 	if err != nil {
-		return err
+		return cmp.Or(told(err), wrote, err)
 	}
 	if typ != packet.CONNACK {
 		return fmt.Errorf("the first packet is of type %d, not CONNACK [MQTT-3.2.0-1]", typ)
@@ -63,6 +63,17 @@ func (g *guest) login() error {
 	}
 	if g.ack.Code >= packet.UnspecifiedError {
 		return &refusedConnect{code: g.ack.Code, text: g.ack.ReasonString}
+	}
+	return nil
+}
+
+// told is err if it is what a server has said, or what its end of the connection
+// is known to mean.
+func told(err error) error {
+	var at *dial.Error
+	var left *disconnected
+	if errors.As(err, &at) || errors.As(err, &left) {
+		return err
 	}
 	return nil
 }

@@ -111,8 +111,8 @@ func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 		return
 	case st.Phase == bridge.Connecting && st.Err == nil:
 		if took := now.Sub(st.Since); took >= slowConnect && !st.Since.IsZero() {
-			p.add(fmt.Sprintf("bridge %s has no connection yet: %s has not answered for %v", b.name, cmp.Or(st.Server, "the server"), took.Round(time.Second)),
-				"packetboat doctor "+b.name+" tries each step: name, way, TLS, login; "+waits)
+			who, remedy := unanswered(st)
+			p.add(fmt.Sprintf("bridge %s has no connection yet: for %v, %s", b.name, took.Round(time.Second), who), remedy+" (packetboat doctor "+b.name+" tries each step); "+waits)
 		}
 		return
 	case st.Phase == bridge.Stalled:
@@ -129,6 +129,20 @@ func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 		waits = remedy + "; " + waits
 	}
 	p.add(text, waits)
+}
+
+// unanswered says who has not answered a bridge that connects, and what to do.
+func unanswered(st bridge.State) (who, remedy string) {
+	server := cmp.Or(st.Server, "the server")
+	switch st.Step {
+	case bridge.StepName:
+		return "the name servers have not answered about the name in " + server, "check the link, the name, and /etc/resolv.conf"
+	case bridge.StepTLS:
+		return server + " takes the connection and is silent, before TLS is made", "check the port, and what is in between: a proxy, a firewall that looks into TLS"
+	case bridge.StepLogin:
+		return server + " has not answered CONNECT", "check that an MQTT broker listens at that port"
+	}
+	return server + " has not answered", "check the address, and that no firewall drops what is sent there"
 }
 
 // When bad frames are a problem: those at a start, or of a plug in a socket, are not.

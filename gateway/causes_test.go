@@ -38,7 +38,10 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		}), "", ""},
 		{"a server that does not answer", with(func(s *snapshot) {
 			s.bridges = []bridgeState{{name: "c", state: bridge.State{Phase: bridge.Connecting, Since: noon.Add(-4 * time.Second), Server: "h:1883"}}}
-		}), "bridge c has no connection yet: h:1883 has not answered for 4s", "packetboat doctor c tries each step"},
+		}), "bridge c has no connection yet: for 4s, h:1883 has not answered", "(packetboat doctor c tries each step)"},
+		{"name servers that do not answer", with(func(s *snapshot) {
+			s.bridges = []bridgeState{{name: "c", state: bridge.State{Phase: bridge.Connecting, Since: noon.Add(-4 * time.Second), Server: "h:1883", Step: bridge.StepName}}}
+		}), "for 4s, the name servers have not answered about the name in h:1883", "/etc/resolv.conf"},
 		{"a bridge that tries again is not well", with(func(s *snapshot) {
 			s.bridges = []bridgeState{{name: "c", waiting: 2, state: bridge.State{Phase: bridge.Connecting, Err: errors.New("x")}}}
 		}), "bridge c is connecting: x", "2 messages wait on the disk"},

@@ -73,7 +73,9 @@ func (g *Gateway) Status() *admin.Status {
 		cfg := sections[b.name]
 		old := g.trend.from(maxTime(now.more.now.Add(-time.Minute), b.state.Since), sample{at: now.more.now})
 		b.whenFull = policies(cfg.Up, g.cfg.Queue.WhenFull)
-		b.dropped = b.flow.dropped - min(b.flow.dropped, g.trend.from(now.more.now.Add(-time.Minute), sample{}).bridges[b.name].dropped)
+		if was, ok := g.trend.from(now.more.now.Add(-time.Minute), sample{}).bridges[b.name]; ok {
+			b.dropped = b.flow.dropped - min(b.flow.dropped, was.dropped)
+		}
 		st.Bridges = append(st.Bridges, b.shown(old, now.more.now, cfg.Rate))
 	}
 	st.Problems = append(now.problems(), g.wear.problems()...)
@@ -84,12 +86,14 @@ func (g *Gateway) Status() *admin.Status {
 // shown is a bridge for operators; old is from since it is in its state, and rate
 // the limit for the backlog.
 func (b *bridgeState) shown(old sample, now time.Time, rate int) admin.Bridge {
-	x := admin.Bridge{
-		Name: b.name, State: b.state.Phase.String(), Since: b.state.Down, Waiting: b.waiting, Oldest: b.oldest.Seconds(), DeadLetters: b.dead,
-	}
+	since := b.state.Down
 	if b.state.Phase == bridge.Online || b.state.Phase == bridge.Stalled {
-		x.Since = b.state.Since
+		since = b.state.Since
 	}
+	if !since.IsZero() {
+		since = now.Add(-now.Sub(since)) // by the clock as it is now: it may have been set meanwhile
+	}
+	x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Since: since, Waiting: b.waiting, Oldest: b.oldest.Seconds(), DeadLetters: b.dead}
 	if b.state.Phase != bridge.Online && b.state.Err != nil {
 		x.Error = b.state.Err.Error()
 	}

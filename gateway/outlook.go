@@ -58,7 +58,6 @@ func (r room) fullIn() *float64 {
 // adapterState is an adapter and what came from its devices of late.
 type adapterState struct {
 	name    string
-	kind    string // "serial", "modbus", "tcp"
 	line    string // how a serial line is set up, "" for others
 	port    string // as configured, "" for others
 	ready   bool
@@ -103,19 +102,17 @@ func (o *outlook) look(s *shown, open bool) {
 
 func (g *Gateway) adapterState(a adapters.Adapter, old, now sample) adapterState {
 	st := a.Stats()
-	s := adapterState{name: a.Name(), kind: "tcp", ready: st.Ready, problem: st.Problem, span: now.at.Sub(old.at)}
+	s := adapterState{name: a.Name(), ready: st.Ready, problem: st.Problem, span: now.at.Sub(old.at)}
 	of := func(port string, match *config.USB, baud int, mode config.Mode) {
 		s.port, s.line = serial.Wanted{Port: port, Match: match}.String(), fmt.Sprintf("baud = %d, mode = %q", baud, mode)
 	}
 	switch a := a.(type) {
 	case *serial.Adapter:
-		s.kind = "serial"
 		if i := slices.IndexFunc(g.cfg.Serial, func(c config.Serial) bool { return c.Name == s.name }); i >= 0 {
 			c := &g.cfg.Serial[i]
 			of(c.Port, c.Match, c.Baud, c.Mode)
 		}
 	case *modbus.Adapter:
-		s.kind = "modbus"
 		units := a.Units()
 		s.units = len(units)
 		for i := range units {

@@ -18,9 +18,6 @@ type sample struct {
 	queued   uint64 // bytes that wait
 	written  uint64 // bytes, to the log
 	refused  uint64 // publishes that the queue did not take
-	denied   uint64 // by the access rules
-	failed   uint64 // logins
-	turned   uint64 // logins from addresses that failed too often
 	bridges  map[string]flow
 	adapters map[string]frames
 }
@@ -117,11 +114,9 @@ func drainTime(old, now flow, took time.Duration, limit int) (left time.Duration
 
 // sample takes one.
 func (g *Gateway) sample() sample {
-	disk, b, logins := g.store.Stats(), g.broker.Stats(), g.logins.users.Stats()
-	_, denied := g.broker.Denials()
+	disk := g.store.Stats()
 	s := sample{
-		at: time.Now(), queued: disk.Queued, written: disk.Bytes, refused: b.Refused, denied: denied,
-		failed: logins.Failed, turned: logins.Refused,
+		at: time.Now(), queued: disk.Queued, written: disk.Bytes, refused: g.broker.Stats().Refused,
 		bridges: map[string]flow{}, adapters: map[string]frames{},
 	}
 	for _, b := range g.bridges.all() {

@@ -123,7 +123,11 @@ func causes() []cause {
 		}, []string{"what is wrong", "bridge cloud is", "connection refused", "nothing listens at that port", "flowing", "NO"}},
 		{"the name of the cloud is wrong", func(t *testing.T) (*gateway, func()) {
 			return newGateway(t, bridgeTo("cloud.invalid:1883", upRule)), nil
-		}, []string{"cloud.invalid", "lookup", "name"}},
+		}, []string{"cloud.invalid", "name servers"}}, // which may say no, or nothing
+		{"the cloud does not answer", func(t *testing.T) (*gateway, func()) {
+			address := listening(t, func(net.Conn) { <-t.Context().Done() })
+			return newGateway(t, bridgeTo(address, upRule)), nil
+		}, []string{"has not answered CONNECT", "check that an MQTT broker listens at that port"}},
 		{"the password is wrong", func(t *testing.T) (*gateway, func()) {
 			cloud := newMosquitto(t, "allow_anonymous false")
 			return newGateway(t, bridgeTo(cloud.address, "username = \"gw\"\npassword = \"wrong\"\n"+upRule)), nil

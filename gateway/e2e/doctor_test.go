@@ -43,7 +43,8 @@ func TestDoctorNamesTheStepThatFails(t *testing.T) {
 	ourFile, theirFile := filepath.Join(t.TempDir(), "ours.crt"), filepath.Join(t.TempDir(), "theirs.crt")
 	ours.file(ourFile)
 	theirs.file(theirFile)
-	good, old, other, young := newPair(t), newPair(t), newPair(t), newPair(t)
+	good, old, other, young, stranger := newPair(t), newPair(t), newPair(t), newPair(t), newPair(t)
+	theirs.issue("gateway", stranger)
 	ours.issue("cloud", good)
 	ours.issueAs("cloud", old, ended)
 	ours.issueAs("cloud", other, otherHost)
@@ -52,6 +53,8 @@ func TestDoctorNamesTheStepThatFails(t *testing.T) {
 	secure := func(p pair) string {
 		return newMosquitto(t, anonymous+fmt.Sprintf("\ncertfile %s\nkeyfile %s\n", p.cert, p.key)).address
 	}
+	mutual := newMosquitto(t, anonymous+fmt.Sprintf("\ncertfile %s\nkeyfile %s\ncafile %s\nrequire_certificate true\n", good.cert, good.key, ourFile)).address
+	proxy := newHTTPProxy(t, "user", "s3cr3t")
 	silent := listening(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<10)); <-t.Context().Done() })
 	busy := listening(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1<<10))
@@ -67,6 +70,10 @@ func TestDoctorNamesTheStepThatFails(t *testing.T) {
 		{"all is well", "mqtt://" + plain.address, "", "round trip", "ok", "QoS 1 by e2e/doctor", ""},
 		{"all is well with MQTT 3.1.1", "mqtt://" + plain.address, "version = \"3.1.1\"\n", "round trip", "ok", "QoS 1 by e2e/doctor", ""},
 		{"all is well with TLS", "mqtts://" + secure(good), ca(ourFile), "round trip", "ok", "", ""},
+		{"all is well through a proxy", "mqtts://" + secure(good), fmt.Sprintf("proxy = \"http://user:s3cr3t@%s\"\n", proxy.address) + ca(ourFile), "round trip", "ok", "", ""},
+		{"the proxy does not take the password", "mqtts://" + secure(good), fmt.Sprintf("proxy = \"http://user:other@%s\"\n", proxy.address) + ca(ourFile), "proxy", "FAILED", "it does not take the user name and password", "correct them in its URL"},
+		{"the server wants a client certificate", "mqtts://" + mutual, ca(ourFile), "TLS", "FAILED", "client certificate", "give tls.cert and tls.key"},
+		{"the client's certificate is another one", "mqtts://" + mutual, ca(ourFile) + fmt.Sprintf("cert = %q\nkey = %q\n", stranger.cert, stranger.key), "TLS", "FAILED", "does not take the client certificate", "registered there"},
 		{"the name is wrong", "mqtt://cloud.invalid", "", "name", "FAILED", "cloud.invalid", "name"},
 		{"nobody listens", "mqtt://" + freePort(t), "", "connection", "FAILED", "connection refused", "nothing listens at that port"},
 		{"the authority is another one", "mqtts://" + secure(good), ca(theirFile), "TLS", "FAILED", "signed by an authority that is not known here", "tls.ca has others"},
