@@ -149,7 +149,7 @@ func (s *starter) complete() error {
 		}
 		s.cloud = u
 	}
-	for _, path := range []*string{&s.dir, &s.passwordFile, &s.ca, &s.cert, &s.key} {
+	for _, path := range []*string{&s.dir, &s.port, &s.passwordFile, &s.ca, &s.cert, &s.key} {
 		if *path == "" {
 			continue
 		}

@@ -145,13 +145,16 @@ func TestInitReplacesWhatSetsNothing(t *testing.T) {
 func TestWhoTriesNeedsNoRights(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	mustCall(t, "init", "-tcp", ":7000", "-dir", "try", "-o", "try.toml")
+	mustCall(t, "init", "-serial", "sensor", "-dir", "try", "-o", "try.toml")
 	cfg, err := loadChecked("try.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Gateway.DataDir != dir+"/try/data" || cfg.Admin.Socket != dir+"/try/admin.sock" {
 		t.Errorf("data_dir %s, socket %s", cfg.Gateway.DataDir, cfg.Admin.Socket)
+	}
+	if cfg.Serial[0].Port != dir+"/sensor" {
+		t.Errorf("the port, which packetboat sim serial -link made, is %s", cfg.Serial[0].Port)
 	}
 }
 
