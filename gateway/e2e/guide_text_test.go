@@ -8,11 +8,13 @@ import (
 	"testing"
 )
 
-// A guideBlock is a block of commands of the guide, as it stands there.
+// A guideBlock is a block of commands of the guide, as it stands there, or of a
+// configuration.
 type guideBlock struct {
-	line     int // where it begins
-	commands string
-	shown    []string // the output that the guide shows; nil: none
+	line          int // where it begins
+	commands      string
+	configuration bool
+	shown         []string // the output that the guide shows; nil: none
 
 	fresh      bool   // on a machine where nothing was done yet
 	elsewhere  string // not on this machine, but: …
@@ -34,7 +36,8 @@ func readGuide(text string) (blocks []guideBlock, err error) {
 			if within == &commands {
 				next.commands = strings.Join(commands, "\n") + "\n"
 				blocks = append(blocks, next)
-				next, commands, output = guideBlock{}, nil, true
+				output = !next.configuration
+				next, commands = guideBlock{}, nil
 			}
 			within = nil
 		case within != nil:
@@ -43,8 +46,8 @@ func readGuide(text string) (blocks []guideBlock, err error) {
 			if err := next.note(strings.TrimSuffix(note, " -->")); err != nil {
 				return nil, fmt.Errorf("line %d: %w", i+1, err)
 			}
-		case line == "```sh":
-			next.line, within = i+1, &commands
+		case line == "```sh" || line == "```toml":
+			next.line, next.configuration, within = i+1, line == "```toml", &commands
 		case line == "```" && output:
 			last := &blocks[len(blocks)-1]
 			last.shown, within, output = []string{}, &last.shown, false
