@@ -23,14 +23,19 @@ bring its messages to. On a terminal it asks; with flags it does not:
   packetboat init -tcp :7000 -cloud mqtts://EXAMPLE-ats.iot.eu-central-1.amazonaws.com \
       -profile aws-iot -id plant-7 -cert plant-7.pem -key plant-7.key
 
-What it writes is right (packetboat check), and nothing is replaced without -force. A
+What it writes is right (packetboat check). Nothing is replaced without -force, but for
+a configuration in which nothing is set, such as the one that the package installs. A
 password that is asked for, or comes on standard input, goes into a file beside it
-which only its owner may read.
+which only its owner may read. Who only tries gives a directory of his own for the
+queue and the socket of the commands, as an ordinary user:
+
+  packetboat init -serial /dev/ttyUSB0 -dir try -o try.toml
 `
 
 // starter is what a first configuration is made of.
 type starter struct {
 	id            string // "": the host name
+	dir           string // "": the service's directories
 	port          string // "": no serial device
 	baud          int
 	tcp           string // "": no TCP device
@@ -53,6 +58,7 @@ func initCommand(ctx context.Context, e *env, args []string) int {
 	var s initFlags
 	f.StringVar(&s.out, "o", *configFlag(flag.NewFlagSet("", flag.ContinueOnError)), "write this `FILE`")
 	f.BoolVar(&s.force, "force", false, "replace a file that is there")
+	f.StringVar(&s.dir, "dir", "", "`DIR` for the queue and the admin socket; none: /var/lib/packetboat and /run/packetboat, which are the service's")
 	f.StringVar(&s.id, "id", "", "the gateway's `NAME`: its client id at the cloud, {gateway} in topics; none: the host name")
 	f.StringVar(&s.port, "serial", "", "a device on this serial `PORT`; packetboat ports lists them")
 	f.IntVar(&s.baud, "baud", 9600, "its `RATE`; packetboat probe finds it")
@@ -84,11 +90,11 @@ func initCommand(ctx context.Context, e *env, args []string) int {
 
 // gather completes what the flags say, by questions when they say nothing.
 func (s *initFlags) gather(ctx context.Context, e *env, f *flag.FlagSet) error {
-	if _, err := os.Lstat(s.out); err == nil && !s.force {
+	if _, err := os.Lstat(s.out); err == nil && !s.force && !setsNothing(s.out) {
 		return &usageError{fmt.Errorf("%s is there already; -force replaces it, -o FILE writes another", s.out)}
 	}
 	given := false
-	f.Visit(func(g *flag.Flag) { given = given || g.Name != "o" && g.Name != "force" })
+	f.Visit(func(g *flag.Flag) { given = given || g.Name != "o" && g.Name != "force" && g.Name != "dir" })
 	if !given {
 		if !term.IsTerminal(int(os.Stdin.Fd())) {
 			e.help(e.err, f)
@@ -143,7 +149,7 @@ func (s *starter) complete() error {
 		}
 		s.cloud = u
 	}
-	for _, path := range []*string{&s.passwordFile, &s.ca, &s.cert, &s.key} {
+	for _, path := range []*string{&s.dir, &s.port, &s.passwordFile, &s.ca, &s.cert, &s.key} {
 		if *path == "" {
 			continue
 		}
@@ -182,7 +188,10 @@ func (s *initFlags) write(e *env) error {
 		}
 		files = append(files, newFile{path: filepath.Join(filepath.Dir(out), s.passwordFile), data: append(s.password, '\n'), secret: true})
 	}
-	if err := writeNew(append([]newFile{{path: out, data: []byte(s.text())}}, files...), s.force); err != nil {
+	if err := writeNew(files, s.force); err != nil {
+		return err
+	}
+	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force || setsNothing(out)); err != nil {
 		return err
 	}
 	s.next(e, out, files)

@@ -111,6 +111,53 @@ func TestInitReplacesNothing(t *testing.T) {
 	}
 }
 
+// TestInitReplacesWhatSetsNothing: the package installs a configuration of examples,
+// and the first thing to do there is init.
+func TestInitReplacesWhatSetsNothing(t *testing.T) {
+	packaged, err := os.ReadFile("../../packaging/packetboat.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text string
+		replaced   bool
+	}{
+		{"the package's", string(packaged), true},
+		{"an empty one", "", true},
+		{"one with a key", string(packaged) + "max_size = \"2GiB\"\n", false},
+		{"one with a section of devices", string(packaged) + "[[listener]]\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "packetboat.toml")
+			if err := os.WriteFile(out, []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			code, _, errOut := call(t, "init", "-o", out, "-tcp", ":7000")
+			text, err := os.ReadFile(out)
+			if err != nil || (code == 0) != c.replaced || (string(text) != c.text) != c.replaced {
+				t.Errorf("exit code %d, %v: %s\nit is\n%s", code, err, errOut, text)
+			}
+		})
+	}
+}
+
+// TestWhoTriesNeedsNoRights: all that a gateway writes is in -dir.
+func TestWhoTriesNeedsNoRights(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	mustCall(t, "init", "-serial", "sensor", "-dir", "try", "-o", "try.toml")
+	cfg, err := loadChecked("try.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Gateway.DataDir != dir+"/try/data" || cfg.Admin.Socket != dir+"/try/admin.sock" {
+		t.Errorf("data_dir %s, socket %s", cfg.Gateway.DataDir, cfg.Admin.Socket)
+	}
+	if cfg.Serial[0].Port != dir+"/sensor" {
+		t.Errorf("the port, which packetboat sim serial -link made, is %s", cfg.Serial[0].Port)
+	}
+}
+
 func TestInitSaysWhatIsMissing(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"", "usage: packetboat init"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"packetboat/config"
@@ -18,9 +19,16 @@ func (s *starter) text() string {
 		b.WriteString(text + "\n")
 	}
 	b.WriteString("# A start. packetboat check says what it does, docs/configuration.md has every key.\n")
-	if s.id != "" {
+	if s.id != "" || s.dir != "" {
 		b.WriteString("\n[gateway]\n")
+	}
+	if s.id != "" {
 		line("id", s.id, "{gateway} in topics, and the client id at the cloud")
+	}
+	if s.dir != "" {
+		line("data_dir", filepath.Join(s.dir, "data"), "the queue")
+		b.WriteString("[admin]\n")
+		line("socket", filepath.Join(s.dir, "admin.sock"), "by which packetboat status and the like reach it")
 	}
 	if s.port != "" {
 		b.WriteString("\n[[serial]]\n")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"packetboat/broker/users"
@@ -38,6 +39,22 @@ func writeNew(files []newFile, force bool) error {
 		}
 	}
 	return nil
+}
+
+// setsNothing reports whether a configuration has comments and headings only.
+func setsNothing(path string) bool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		heading := strings.HasPrefix(line, "[") && !strings.HasPrefix(line, "[[") && strings.HasSuffix(line, "]")
+		if line != "" && line[0] != '#' && !heading {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *newFile) write() (err error) {
