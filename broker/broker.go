@@ -78,6 +78,11 @@ type Options struct {
 	MaxOutput          int           // bytes that may wait for one connection, 4 MiB
 	SysInterval        time.Duration // of $SYS; 0: no $SYS
 
+	// SysMore gives further values of $SYS: set takes the name, below $SYS/broker/,
+	// and the value. It is called with nothing else going on in $SYS, and does not
+	// block; nil: there are none.
+	SysMore func(set func(name, value string))
+
 	// Unrouted appends where a message goes whose topic nobody subscribes to;
 	// nil: nowhere.
 	Unrouted func(dst []byte, topic string) []byte

@@ -160,6 +160,9 @@ func (b *Broker) renewSys(now time.Time, s *Stats) (changed []*Message) {
 		state = "failed: " + err.Error()
 	}
 	set("queue", state)
+	if b.opt.SysMore != nil {
+		b.opt.SysMore(set)
+	}
 
 	for i, name := range loadNames {
 		for j := range loadSpans {

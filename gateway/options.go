@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"packetboat/bridge"
 	"packetboat/broker"
 	"packetboat/broker/store"
 	"packetboat/config"
@@ -43,6 +44,7 @@ func (g *Gateway) brokerOptions() broker.Options {
 		MaxRetainedSize:    g.limits.retained,
 		SysInterval:        b.SysInterval,
 		Version:            g.opt.Version,
+		SysMore:            g.sysBridges,
 	}
 	if t := b.Unrouted; !t.IsZero() {
 		o.Unrouted = func(dst []byte, topic string) []byte {
@@ -65,6 +67,17 @@ func (g *Gateway) brokerOptions() broker.Options {
 		o.QueueQoS0 = broker.QueueForBridges
 	}
 	return o
+}
+
+// sysBridges tells in $SYS which bridges are online, as Mosquitto does of its own.
+func (g *Gateway) sysBridges(set func(name, value string)) {
+	for _, b := range g.bridges.all() {
+		state := "0"
+		if b.State().Phase == bridge.Online {
+			state = "1"
+		}
+		set("connection/"+b.Name()+"/state", state)
+	}
 }
 
 // warnAbandoned names the queues of bridges and adapters that are in the store

@@ -51,6 +51,8 @@ func commands() []command {
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
+		{name: "clients", args: "[-config FILE] [-json] [MATCH]", summary: "list the MQTT clients and sessions of the gateway that runs", help: clientsHelp, run: clientsCommand},
+		{name: "kick", args: "[-config FILE] [-json] CLIENT", summary: "disconnect an MQTT client", help: kickHelp, run: kickCommand},
 		{name: "passwd", args: "[-config FILE | -file FILE] [-delete] NAME | -list", summary: "add, change, remove users that may log in", help: passwdHelp, run: passwdCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},

@@ -87,8 +87,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
+func (s *Server) handler() *routes {
+	mux := newRoutes()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
 	mux.HandleFunc("GET /v1/queues", func(w http.ResponseWriter, r *http.Request) {
 		q, err := s.Queues(r.Context())

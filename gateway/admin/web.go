@@ -114,8 +114,8 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	return err
 }
 
-func (w *Web) mux() http.Handler {
-	mux := http.NewServeMux()
+func (w *Web) mux() *routes {
+	mux := newRoutes()
 	mux.Handle("/v1/", w.opt.API.handler())
 	mux.Handle("GET /metrics", newMetrics(w.opt.Sources, w.log))
 	mux.HandleFunc("GET /healthz", w.healthz)
