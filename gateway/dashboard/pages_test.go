@@ -49,7 +49,7 @@ func TestEveryPageShowsWhatGoesOn(t *testing.T) {
 	for _, look := range []struct {
 		width, height int
 		colours       string
-	}{{1280, 800, "light"}, {390, 844, "dark"}} {
+	}{{1280, 800, "light"}, {390, 844, "dark"}, {320, 640, "light"}} {
 		b.look(look.width, look.height, look.colours)
 		for _, v := range views {
 			b.goTo(v.page, v.title)
