@@ -146,12 +146,8 @@ func (d *decoder) refuse(n *node, f field, path, pattern string) {
 	if !ok {
 		return
 	}
-	if msg := r.refuse(n, f); msg != "" {
-		pos := n.key
-		if r.values {
-			pos = n.pos
-		}
-		d.report(pos, path, msg)
+	if msg := r.refuse(f); msg != "" {
+		d.report(n.key, path, msg)
 	}
 }
 

@@ -22,7 +22,7 @@ var explanations = [...]explainedSection{
 	}},
 	{"[log]", []explanation{
 		{"level", "", "`debug`, `info`, `warn` or `error`"},
-		{"format", "", "`text` or `json`. `auto`: text on a terminal and in the journal, else JSON"},
+		{"format", "", "`text`, `json`, or `journal`: to systemd's journal, with the level as priority and a field for each attribute (`journalctl PACKETBOAT_BRIDGE=cloud`). `auto`: the journal under systemd, text on a terminal, else JSON"},
 	}},
 	{"[queue]", []explanation{
 		{"max_size", "", "of all of `data_dir`; at least 16MiB"},

@@ -172,18 +172,6 @@ func quoteKey(name string) string {
 	return name
 }
 
-// showValue writes a scalar as in a file, for messages.
-func showValue(n *node) string {
-	switch v := n.val.(type) {
-	case string:
-		return strconv.Quote(v)
-	case nil:
-		return n.what()
-	default:
-		return fmt.Sprint(v)
-	}
-}
-
 // KeyPath gives the path of a key that is free, such as a name in set, within a
 // section: set.kg, set."weight in kg".
 func KeyPath(section, name string) string { return join(section, name) }

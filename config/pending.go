@@ -18,22 +18,16 @@ type pendingRow struct {
 }
 
 var pendingTable = [...]pendingRow{
-	{"log.format", only(`"auto"`, `"text"`, `"json"`)},
-
 	{"queue.retention", off(`"0s"`)},
 }
 
 // A rule says which values of a pending key are accepted.
 type rule struct {
 	accept []string // as in a file; the first is the default
-	values bool     // the key works, some of its values do not yet
 }
 
 // off accepts the default and what else turns the key off.
 func off(accept ...string) rule { return rule{accept: accept} }
-
-// only accepts these values of a key that works.
-func only(accept ...string) rule { return rule{accept: accept, values: true} }
 
 // pendingRules gives the table by key.
 func pendingRules() map[string]rule {
@@ -46,20 +40,15 @@ func pendingRules() map[string]rule {
 	return m
 }
 
-const unsupported = " is not supported in this version"
-
-// refuse gives the message about the decoded value of n, "" when it is accepted.
-func (r rule) refuse(n *node, f field) string {
+// refuse gives the message about the decoded value of f, "" when it is accepted.
+func (r rule) refuse(f field) string {
 	for _, text := range r.accept {
 		if reflect.DeepEqual(f.v.Interface(), decodeText(text, f).Interface()) {
 			return ""
 		}
 	}
 	choice := strings.Join(r.accept, " or ")
-	if r.values {
-		return showValue(n) + unsupported + "; use " + choice
-	}
-	return strings.TrimPrefix(unsupported, " ") + "; remove it or leave it at " + choice
+	return "is not supported in this version; remove it or leave it at " + choice
 }
 
 // decodeText gives the field's value when a file says text.

@@ -72,8 +72,8 @@ func (p *printer) sections(v reflect.Value, name, path, pattern string) {
 // has, and that this version supports.
 func (p *printer) known(v reflect.Value, pattern string) []field {
 	return slices.DeleteFunc(fields(v), func(f field) bool {
-		r, pending := p.pending[strings.TrimPrefix(pattern+"."+f.name, ".")]
-		return pending && !r.values || !meant(v.Addr().Interface(), f.name)
+		_, pending := p.pending[strings.TrimPrefix(pattern+"."+f.name, ".")]
+		return pending || !meant(v.Addr().Interface(), f.name)
 	})
 }
 

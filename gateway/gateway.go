@@ -59,6 +59,7 @@ type Gateway struct {
 	doors    []*door // listeners that were or will be opened
 	web      atomic.Pointer[web]
 	logs     admin.LogRing // what log has told, for operators
+	folding  *folding      // of repeats in log
 	shown    atomic.Pointer[config.Config]
 	wear     *wear
 
@@ -73,7 +74,8 @@ func New(cfg *config.Config, opt Options) *Gateway {
 		opt.Log = slog.Default()
 	}
 	g := new(Gateway)
-	opt.Log = slog.New(g.logs.Handler(opt.Log.Handler()))
+	fold := newFolder(g.logs.Handler(opt.Log.Handler()))
+	g.folding, opt.Log = fold.state, slog.New(fold)
 	if opt.Notify == nil {
 		opt.Notify = systemd(opt.Log)
 	}
@@ -91,6 +93,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 // closed.
 func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer close(g.over)
+	defer g.folding.end(context.WithoutCancel(ctx))
 	if err := checkMount(g.cfg.Gateway); err != nil {
 		return err
 	}

@@ -26,18 +26,25 @@ func NewLog(cfg config.Log, f *os.File) *slog.Logger {
 			format = "json"
 		}
 	}
+	if format == "journal" {
+		return slog.New(newJournal(levelOf(cfg.Level), f))
+	}
 	return slog.New(newHandler(cfg.Level, format, f))
 }
 
-func newHandler(level, format string, w io.Writer) slog.Handler {
-	opt := &slog.HandlerOptions{Level: map[string]slog.Level{
+func levelOf(name string) slog.Level {
+	return map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-	}[level]}
+	}[name]
+}
+
+func newHandler(level, format string, w io.Writer) slog.Handler {
+	opt := &slog.HandlerOptions{Level: levelOf(level)}
 	switch format {
 	case "json":
 		opt.ReplaceAttr = readable
 		return slog.NewJSONHandler(w, opt)
-	case "journal": // which has a time of its own for each line
+	case "journal": // as text: it has a time of its own for each line
 		opt.ReplaceAttr = withoutTime
 	}
 	return slog.NewTextHandler(w, opt)

@@ -51,7 +51,8 @@ func (g *Gateway) report(ctx context.Context) {
 			return
 		case f := <-g.work:
 			f(ctx)
-		case <-tick.C:
+		case now := <-tick.C:
+			g.folding.sweep(ctx, now)
 		}
 		now := g.snapshot()
 		if s := now.String(); s != told {

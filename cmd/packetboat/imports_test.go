@@ -42,7 +42,7 @@ var graph = map[string][]string{
 		"github.com/eclipse/paho.golang/paho", "github.com/eclipse/paho.golang/paho/log",
 		"github.com/eclipse/paho.golang/paho/session", "github.com/eclipse/paho.golang/packets"},
 	"gateway": {"adapters", "adapters/modbus", "adapters/serial", "adapters/tcp", "bridge", "broker", "broker/acl", "broker/packet", "broker/store", "broker/transport", "broker/users", "config", "gateway/admin",
-		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon"},
+		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon", "github.com/coreos/go-systemd/v22/journal"},
 	"gateway/admin": {"adapters", "bridge", "broker", "broker/packet", "broker/store", "broker/users",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/common/expfmt"},
 	"gateway/dashboard":   {},

@@ -12,7 +12,7 @@ import (
 )
 
 const runHelp = `It runs until SIGTERM or SIGINT; a second one ends it at once. The log goes to
-standard error: text on a terminal and in the journal, else JSON ([log] format).
+standard error: text on a terminal, fields in the journal, else JSON ([log] format).
 Under systemd with Type=notify it tells when it is ready, and its state.
 
 On SIGHUP (systemctl reload, packetboat reload) the configuration is read again
