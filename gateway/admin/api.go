@@ -18,7 +18,7 @@
 //	POST /v1/clients/kick {"client": ""}  end the connection of a client
 //	GET  /v1/adapters                     the adapters in full, with the last frames and errors
 //	GET  /v1/topics?match=PART&limit=N    the latest values of topics; it begins to look when asked
-//	GET  /v1/history                      a day in samples: the queue, rates, what waits for bridges
+//	GET  /v1/history?last=N               a day in samples, or the newest N: the queue, rates, what waits for bridges
 //	GET  /v1/log?last=N                   the last lines of the log
 //	GET  /v1/config                       the configuration, its keys and what they mean
 //	GET  /v1/wear                         what was written to the disk, by day

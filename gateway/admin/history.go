@@ -31,6 +31,22 @@ type BridgeSeries struct {
 	Out     Samples `json:"out"` // messages a second, to the cloud
 }
 
+// cut leaves the newest n samples.
+func (h *History) cut(n int) {
+	all := len(h.Series.In)
+	if n >= all {
+		return
+	}
+	h.From = h.From.Add(time.Duration(float64(all-n) * h.Step * float64(time.Second)))
+	s := &h.Series
+	for _, list := range []*Samples{&s.QueueBytes, &s.QueueLimit, &s.In} {
+		*list = (*list)[all-n:]
+	}
+	for name, b := range s.Bridges {
+		s.Bridges[name] = BridgeSeries{Waiting: b.Waiting[all-n:], Out: b.Out[all-n:]}
+	}
+}
+
 // Samples are numbers, NaN where there is none: null in JSON. Three figures are
 // kept of rates, seven of sizes.
 type Samples []float32

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -192,4 +194,15 @@ func (r *Recorder) lately() Rates {
 	return r.rates
 }
 
-func (s *Server) history(w http.ResponseWriter, _ *http.Request) { reply(w, s.Recorder.History()) }
+func (s *Server) history(w http.ResponseWriter, r *http.Request) {
+	h := s.Recorder.History()
+	if text := r.URL.Query().Get("last"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n <= 0 {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("last: %q is no number of samples", text))
+			return
+		}
+		h.cut(n)
+	}
+	reply(w, h)
+}

@@ -84,6 +84,13 @@ func TestTheHistoryIsADayAndBounded(t *testing.T) {
 	if len(h.Series.Bridges) != historyBridges || size > 1<<20 {
 		t.Errorf("%d bridges, %d bytes", len(h.Series.Bridges), size)
 	}
+	from := h.From
+	h.cut(historyLength + 1)
+	h.cut(30)
+	if n := len(h.Series.In); n != 30 || len(h.Series.QueueBytes) != n || len(h.Series.QueueLimit) != n || len(h.Series.Bridges["0"].Out) != n || len(h.Series.Bridges["0"].Waiting) != n ||
+		h.Series.QueueBytes[n-1] != historyLength+99 || h.From.Sub(from) != (historyLength-30)*historyStep {
+		t.Errorf("the newest %d samples, %v after the first", n, h.From.Sub(from))
+	}
 	// A month later all of it is over, and the bridges that are gone with it.
 	r.add(now.Add(30*24*time.Hour), Sample{QueueBytes: 7})
 	r.add(now.Add(30*24*time.Hour+historyStep), Sample{QueueBytes: 8})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"packetboat/broker/packet"
 )
 
@@ -47,7 +49,7 @@ func TestEveryPageShowsWhatGoesOn(t *testing.T) {
 	for _, look := range []struct {
 		width, height int
 		colours       string
-	}{{1280, 800, "light"}, {390, 844, "dark"}} {
+	}{{1280, 800, "light"}, {390, 844, "dark"}, {320, 640, "light"}} {
 		b.look(look.width, look.height, look.colours)
 		for _, v := range views {
 			b.goTo(v.page, v.title)
@@ -97,6 +99,31 @@ func TestColoursFollowTheSystemOrTheChoice(t *testing.T) {
 	if got := ground(); got != dark {
 		t.Errorf("as the system again, the ground is %s", got)
 	}
+}
+
+func TestTheLogGoesOnAndPauses(t *testing.T) {
+	m := newMill(t)
+	m.start()
+	b := newTab(t, m.web)
+	b.goTo("log", "Log")
+	b.shows("gateway runs")
+	m.device("no JSON at all")
+	b.shows("frame not decoded")
+	choose := func(level string) {
+		eval[bool](b, fmt.Sprintf(`{const s = document.getElementById("log-level"); s.value = %q; s.dispatchEvent(new Event("change"))}`, level))
+	}
+	choose("3")
+	b.until(`!document.querySelector(".log").innerText.includes("gateway runs") && document.querySelector(".log").innerText.includes("cannot open")`)
+	choose("0")
+	pause := chromedp.Click(chromedp.CSS("button[aria-pressed]"))
+	b.do(pause)
+	b.shows("Paused; 0 new lines")
+	kicked := dial(t, m.mqtt, "panel-1")
+	eval[bool](b, `(fetch("/v1/clients/kick", {method: "POST", headers: {"X-Packetboat": "1"}, body: '{"client": "panel-1"}'}), true)`)
+	kicked.closed()
+	b.until(`/Paused; [1-9]/.test(document.querySelector(".note[role=status]").textContent) && !document.querySelector(".log").innerText.includes("disconnected by an operator")`)
+	b.do(pause)
+	b.shows("disconnected by an operator")
 }
 
 // TestTheFirstPaint logs how long the first page takes, with an empty cache.

@@ -34,7 +34,7 @@ async function show() {
   document.title = `${page.title} · Packetboat`;
   for (const a of byID("pages").querySelectorAll("a")) attribute(a, "aria-current", a.hash === `#/${page.name}` ? "page" : null);
   openMenu(false);
-  const module = await import(`./pages/${page.name}.js`).catch((e) => ({ show: (root) => root.append(h("p", { class: "bad" }, `This page could not be loaded: ${e.message}`)) }));
+  const module = await import(`./pages/${page.name}.js`).catch((e) => failed(e));
   if (mine.signal.aborted) return;
   const root = h("div", { class: `page page-${page.name}` });
   module.show(root, mine);
@@ -43,6 +43,12 @@ async function show() {
     scrollTo(0, 0);
     byID("main").focus({ preventScroll: true });
   }
+}
+
+// failed is a page that says that another one did not come.
+function failed(error) {
+  shown = "";
+  return { show: (root) => root.append(h("p", { class: "bad", role: "alert" }, `This page could not be loaded: ${error.message}`)) };
 }
 
 function openMenu(open) {

@@ -37,13 +37,14 @@ export function text(node, value) {
 
 // keyed gives a function that shows a list of things in parent: one node for each
 // key, kept as long as the key is there, in the order of the list. make(thing)
-// gives {node, update(thing)}.
+// gives {node, update(thing)}. Things of one key are told apart by their order.
 export function keyed(parent, key, make) {
   let known = new Map();
   return (things) => {
     const now = new Map();
     for (const thing of things) {
-      const k = key(thing);
+      let k = String(key(thing));
+      while (now.has(k)) k += "'";
       const part = known.get(k) || make(thing);
       part.update(thing);
       now.set(k, part);

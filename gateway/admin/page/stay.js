@@ -18,14 +18,17 @@ export class Stay {
   }
 
   // every asks at once and then again, ms after each answer, while somebody looks
-  // and the gateway answers. ask may return another time until the next.
+  // and the gateway answers. ask may return another time until the next. The
+  // function that it returns asks at once.
   every(ms, ask, failed) {
     let timer = 0;
     let asking = false;
+    let again = false; // somebody wants another answer than the one that comes
     let held = false;
     const next = async () => {
       clearTimeout(timer);
       held = document.hidden || live.link.state === "lost";
+      again = asking;
       if (asking || held || this.signal.aborted) return;
       asking = true;
       let wait = ms;
@@ -36,7 +39,7 @@ export class Stay {
         if (!this.signal.aborted && failed) failed(e);
       }
       asking = false;
-      if (!this.signal.aborted) timer = setTimeout(next, wait);
+      if (!this.signal.aborted) timer = setTimeout(next, again ? 0 : wait);
     };
     this.on("link", (link) => held && link.state === "up" && next());
     this.ends.push(() => clearTimeout(timer));

@@ -11,7 +11,7 @@ const tall = (n) => (n.lines.length > 1 ? 64 : 46);
 const heightOf = (nodes) => nodes.reduce((a, n) => a + tall(n) + gap, -gap);
 
 // flow makes the picture. set takes columns of nodes {id, title, lines, state,
-// word, href, part} and edges {from, to, state: moving, still or broken, label}.
+// word, href, part} and edges {from, to, state: moving, still or broken}.
 export function flow(words) {
   const picture = svg("svg", { class: "flow", role: "group", "aria-label": words });
   const node = h("div", { class: "flowbox" }, picture);

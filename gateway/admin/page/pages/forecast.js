@@ -1,11 +1,14 @@
 // Where a line leads if all goes on as it does.
 
+// lookBack is how much of the past a forecast is made from, in seconds.
+export const lookBack = 1800;
+
 // forecast continues values, one each step seconds, for ahead seconds: by the
-// straight line through the last so many seconds (least squares), between 0 and
+// straight line through the past (least squares), between 0 and
 // most. It gives the values that follow, and the slope per second; null where too
 // little is known.
-export function forecast(values, step, ahead, most, look = 1800) {
-  const n = Math.min(values.length, Math.round(look / step));
+export function forecast(values, step, ahead, most) {
+  const n = Math.min(values.length, Math.round(lookBack / step));
   const points = [];
   for (let i = values.length - n; i < values.length; i++) {
     if (values[i] !== null && values[i] !== undefined) points.push([(i - values.length + 1) * step, values[i]]);

@@ -5,7 +5,7 @@ import { chart } from "../chart.js";
 import { attribute, h } from "../dom.js";
 import { rate, short, size } from "../format.js";
 import { trouble } from "../dialog.js";
-import { forecast } from "./forecast.js";
+import { forecast, lookBack } from "./forecast.js";
 
 const ranges = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
 
@@ -25,7 +25,7 @@ export function history(stay) {
     onclick: (e) => {
       range = seconds;
       buttons.forEach((b) => attribute(b, "aria-pressed", String(b === e.currentTarget)));
-      draw();
+      again();
     },
   }, name));
   const draw = () => {
@@ -40,9 +40,10 @@ export function history(stay) {
     drawWaiting(waiting, s, n, start, step, span);
     drawFlow(flow, s, n, start, step, span);
   };
-  stay.every(10_000, async (signal) => {
-    known = await get("history", signal);
+  const again = stay.every(10_000, async (signal) => {
+    known = await get(`history?last=${Math.max(range, lookBack) / 10}`, signal);
     draw();
+    return range > 3600 ? 60_000 : 10_000;
   }, error.set);
   [disk, waiting, flow].forEach((c) => stay.atEnd(c.end));
   return { node: h("div", {}, h("div", { class: "choices", role: "group", "aria-label": "Range" }, buttons), error.node, disk.node, waiting.node, flow.node) };

@@ -76,8 +76,10 @@ function messageList(changed) {
   let opener = null;
 
   async function refresh() {
+    const asked = queue;
     try {
-      const got = (await lines(`messages?queue=${encodeURIComponent(queue.queue)}&last=${lookAt}`)).filter((l) => l.message).map((l) => l.message);
+      const got = (await lines(`messages?queue=${encodeURIComponent(asked.queue)}&last=${lookAt}`)).filter((l) => l.message).map((l) => l.message);
+      if (asked !== queue) return; // another one is looked into meanwhile
       grid.set(got.reverse(), "Nothing waits.");
       text(note, got.length === lookAt ? `The newest ${lookAt}; the export has all.` : plural(got.length, "message"));
       purge.disabled = got.length === 0;

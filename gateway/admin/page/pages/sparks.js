@@ -1,5 +1,6 @@
 // What came in and went out lately, as two small lines that the page itself keeps.
 
+import { get } from "../api.js";
 import { attribute, h, svg, text } from "../dom.js";
 import { rate } from "../format.js";
 
@@ -27,10 +28,26 @@ function spark(name) {
   };
 }
 
+// before fills in what the gateway knows from the time before somebody looked.
+async function before(signal) {
+  try {
+    const { step_seconds: step, from, series } = await get(`history?last=${keep / 10}`, signal);
+    const first = kept.length ? kept[0].at : Date.now();
+    const older = series.in.map((v, i) => ({
+      at: new Date(from).getTime() + i * step * 1000, in: v || 0,
+      out: Object.values(series.bridges).reduce((a, b) => a + (b.out[i] || 0), 0),
+    }));
+    kept.unshift(...older.filter((p) => p.at < first));
+  } catch {
+    // then the lines begin now
+  }
+}
+
 // sparks makes both lines.
 export function sparks(stay) {
   const inward = spark("Comes in");
   const outward = spark("Goes to the clouds");
+  if (kept.length === 0) before(stay.signal);
   stay.on("state", ({ rates }) => {
     const now = Date.now();
     kept.push({ at: now, in: rates.in || 0, out: Object.values(rates.bridges || {}).reduce((a, b) => a + b.out, 0) });
