@@ -16,5 +16,6 @@ export function drainedIn(bridges) {
 
 // fullIn is when the disk queue will take no more.
 export function fullIn(disk) {
+  if (disk.full_in_seconds === undefined) return ["unknown", "", ""];
   return unknown(disk.full_in_seconds) ? ["—", "", "it does not fill"] : [span(disk.full_in_seconds), "", "as it fills now"];
 }
