@@ -126,6 +126,7 @@ type Place struct {
 // Stats are counters since the start, unless said otherwise.
 type Stats struct {
 	Ready   bool   // the port is open, or devices can connect
+	Problem string // why it is not ready, in words; "" when it is, or nobody has tried yet
 	Open    int    // links open now
 	Opened  uint64 // links opened; of a serial port, all after the first are reopenings
 	Refused uint64 // connections not served: over max_connections, without TLS or a name

@@ -26,10 +26,9 @@ const (
 type Recent struct {
 	until atomic.Int64 // somebody looks, until then, in Unix nanoseconds
 
-	mu      sync.Mutex
-	frames  recentRing
-	errors  recentRing
-	trouble string
+	mu     sync.Mutex
+	frames recentRing
+	errors recentRing
 }
 
 // Seen is a frame that was kept.
@@ -81,20 +80,8 @@ func (r *Recent) Wrong(now time.Time, link string, b []byte, why string) {
 	r.errors.add(recentErrors, now, link, b, "", why)
 }
 
-// Trouble says why the port is not open, or nobody can connect; nil: all is well.
-func (r *Recent) Trouble(err error) {
-	text := ""
-	if err != nil {
-		text = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.trouble = text
-}
-
-// Look gives what is kept, newest first, and has frames kept for a while. trouble
-// is why the adapter is not ready, as far as it has said.
-func (r *Recent) Look(now time.Time) (list []Seen, trouble string) {
+// Look gives what is kept, newest first, and has frames kept for a while.
+func (r *Recent) Look(now time.Time) (list []Seen) {
 	r.until.Store(now.Add(lookFor).UnixNano())
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,7 +92,7 @@ func (r *Recent) Look(now time.Time) (list []Seen, trouble string) {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Seen) int { return b.At.Compare(a.At) })
-	return list[:min(len(list), recentFrames)], r.trouble
+	return list[:min(len(list), recentFrames)]
 }
 
 // name is what the link is called for operators: the peer, or the port.

@@ -17,7 +17,7 @@ func TestFramesAreKeptWhileSomebodyLooks(t *testing.T) {
 	now := time.Unix(1000, 0)
 	frame := func(after time.Duration, text string) { r.Frame(now.Add(after), "p", []byte(text), "t") }
 	frame(0, "nobody looks")
-	if list, _ := r.Look(now); len(list) != 0 {
+	if list := r.Look(now); len(list) != 0 {
 		t.Errorf("%+v", list)
 	}
 	for i := range recentFrames + 5 {
@@ -27,7 +27,7 @@ func TestFramesAreKeptWhileSomebodyLooks(t *testing.T) {
 	for i := range recentErrors + 5 {
 		r.Wrong(now.Add(time.Duration(i)*time.Hour), "p", []byte{byte(i)}, "bad")
 	}
-	list, _ := r.Look(now.Add(lookFor))
+	list := r.Look(now.Add(lookFor))
 	if len(list) != recentFrames {
 		t.Fatalf("%d", len(list))
 	}
@@ -43,13 +43,13 @@ func TestFramesAreKeptWhileSomebodyLooks(t *testing.T) {
 }
 
 func TestTroubleIsOneLineAndIsOver(t *testing.T) {
-	var r Recent
-	r.Trouble(errors.Join(errors.New("a"), errors.New("b")))
-	if _, why := r.Look(time.Now()); why != "a; b" {
+	var r Trouble
+	r.Set(errors.Join(errors.New("a"), errors.New("b")))
+	if why := r.String(); why != "a; b" {
 		t.Errorf("%q", why)
 	}
-	r.Trouble(nil)
-	if _, why := r.Look(time.Now()); why != "" {
+	r.Set(nil)
+	if why := r.String(); why != "" {
 		t.Errorf("%q", why)
 	}
 }
@@ -86,7 +86,7 @@ func TestWhatALinkBringsIsSeen(t *testing.T) {
 		}
 		device.Close()
 		_ = wait()
-		list, _ := r.s.Recent().Look(time.Now())
+		list := r.s.Recent().Look(time.Now())
 		if len(list) != 3 {
 			t.Fatalf("%+v", list)
 		}

@@ -1,7 +1,10 @@
 package adapters
 
 import (
+	"errors"
+	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +26,44 @@ type counters struct {
 	cmdUnanswered, replies         atomic.Uint64
 	polls, unanswered              atomic.Uint64
 
+	trouble Trouble
+
 	mu     sync.Mutex
 	frames frame.Counters
 }
+
+// Trouble is why an adapter is not ready, for operators. The zero Trouble is none.
+// Any goroutine.
+type Trouble struct{ why atomic.Pointer[string] }
+
+// Set notes what is wrong; nil: nothing any more.
+func (t *Trouble) Set(err error) {
+	if err == nil {
+		t.why.Store(nil)
+		return
+	}
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	t.why.Store(&text)
+}
+
+// Gone notes that the link has ended; err may be nil.
+func (t *Trouble) Gone(err error) {
+	if err == nil {
+		err = errors.New("closed")
+	}
+	t.Set(fmt.Errorf("gone: %w", err))
+}
+
+// String is what is wrong, "" for nothing.
+func (t *Trouble) String() string {
+	if p := t.why.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// Trouble is where a link that cannot be opened says why.
+func (s *Stream) Trouble() *Trouble { return &s.c.trouble }
 
 func (c *counters) addFrames(d frame.Counters) {
 	c.mu.Lock()
@@ -38,6 +76,7 @@ func (s *Stream) Stats() Stats {
 	c := &s.c
 	st := Stats{
 		Ready:           c.open.Load() > 0,
+		Problem:         c.trouble.String(),
 		Open:            int(c.open.Load()),
 		Opened:          c.opened.Load(),
 		Refused:         c.refused.Load(),

@@ -195,14 +195,14 @@ func (s *Stream) Reopen(ctx context.Context, open func(ctx context.Context) (Lin
 			}
 			return nil
 		case err != nil:
-			s.recent.Trouble(err)
+			s.c.trouble.Set(err)
 			if text := err.Error(); lastErr == "" || text != lastErr && time.Since(lastTime) >= time.Minute {
 				log.Error("cannot open; will keep trying", "error", err)
 				lastErr, lastTime = text, time.Now()
 			}
 		default:
 			lastErr = ""
-			s.recent.Trouble(nil)
+			s.c.trouble.Set(nil)
 			if more, ok := s.links.allow(); ok {
 				log.Info("open", "port", at.Port, "suppressed", more)
 			}
@@ -210,7 +210,7 @@ func (s *Stream) Reopen(ctx context.Context, open func(ctx context.Context) (Lin
 			if ctx.Err() != nil {
 				return nil
 			}
-			s.recent.Trouble(err)
+			s.c.trouble.Gone(err)
 			if more, ok := s.links.allow(); ok {
 				log.Warn("gone; will reopen", "port", at.Port, "error", err, "suppressed", more)
 			}

@@ -174,10 +174,10 @@ func (c *conn) refusedLocked(ln *lane, id uint16, code byte) {
 		return
 	}
 	delete(ln.refused, seq)
-	ln.window.GiveUp(seq, store.Refused, reason(code))
+	ln.window.GiveUp(seq, store.Refused, packet.Reason(code))
 	c.b.warn.refused.warn(c.b.log, 1, "the server refused messages for good; they are dead letters",
 		"queue", c.b.deadName(),
-		"reason", reason(code), "attempts", r.times, "packet_id", id, "remedy", messageRemedy(code))
+		"reason", packet.Reason(code), "attempts", r.times, "packet_id", id, "remedy", messageRemedy(code))
 }
 
 // refusedMessage ends a connection on which the server refused a message for
@@ -188,5 +188,5 @@ type refusedMessage struct {
 }
 
 func (e *refusedMessage) Error() string {
-	return fmt.Sprintf("the server refused a message for now: %s (%d of %d attempts)", reason(e.code), e.times, e.retries+1)
+	return fmt.Sprintf("the server refused a message for now: %s (%d of %d attempts)", packet.Reason(e.code), e.times, e.retries+1)
 }

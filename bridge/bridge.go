@@ -239,12 +239,8 @@ func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (n
 	if s := b.cfg.Gaps; s != "" && !topic.ValidName(s) {
 		bad("gaps", "%q is no topic to publish to", s)
 	}
-	t := &b.cfg.TLS
 	var err error
-	b.dialer, err = dial.New(dial.Options{
-		Proxy: b.cfg.Proxy, Source: b.cfg.Source, Net: tcp,
-		CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, ALPN: t.ALPN,
-	})
+	b.dialer, err = dial.New(b.dialOptions(tcp))
 	if err != nil {
 		errs = append(errs, placed(err))
 	} else {
@@ -257,6 +253,14 @@ func (b *Bridge) check(tcp func(ctx context.Context, network, address string) (n
 		b.rules.down[i].qos = min(b.rules.down[i].qos, b.profile.qos)
 	}
 	return errors.Join(errs...)
+}
+
+func (b *Bridge) dialOptions(tcp func(ctx context.Context, network, address string) (net.Conn, error)) dial.Options {
+	t := &b.cfg.TLS
+	return dial.Options{
+		Proxy: b.cfg.Proxy, Source: b.cfg.Source, Net: tcp,
+		CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, ALPN: t.ALPN,
+	}
 }
 
 // Name is the bridge's name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"packetboat/broker/packet"
@@ -67,8 +68,12 @@ func (c *conn) connectError(err error) error {
 	switch {
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
+	case errors.Is(err, net.ErrClosed): // by us, because of something else: the pump could not write, say
+		if cause := c.link.err(); cause != nil && !errors.Is(cause, errLinkClosed) {
+			err = cause
+		}
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)
+		return &noConnack{fmt.Errorf("no answer to CONNECT within %v", c.b.cfg.ConnectTimeout)}
 	}
-	return fmt.Errorf("no MQTT %s answer to CONNECT: %w", c.b.cfg.Version, err)
+	return &noConnack{fmt.Errorf("no MQTT %s answer to CONNECT: %w", c.b.cfg.Version, err)}
 }

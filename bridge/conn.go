@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -74,11 +75,12 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 		return 0, err
 	}
 	dialling, cancel := context.WithTimeout(ctx, b.cfg.ConnectTimeout)
-	raw, err := b.dial(dialling, server.Server)
+	raw, err := b.dial(b.watched(dialling), server.Server)
 	cancel()
 	if err != nil {
 		return 0, err
 	}
+	b.state.reach(StepLogin)
 	c := b.newConn(ctx, server, raw)
 	c.made = made && c.version != packet.V5
 	c.credentials = shown
@@ -101,6 +103,19 @@ func (b *Bridge) connect(ctx context.Context, server server, made bool) (up time
 		b.mu.Unlock()
 	}()
 	return c.serve()
+}
+
+// watched has the state tell what the making of a connection waits for.
+func (b *Bridge) watched(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ // package net knows it
+		DNSStart:     func(httptrace.DNSStartInfo) { b.state.reach(StepName) },
+		ConnectStart: func(string, string) { b.state.reach(StepConnection) },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				b.state.reach(StepTLS)
+			}
+		},
+	})
 }
 
 // spaceConnects waits until the cloud takes another CONNECT of ours; false when ctx
@@ -200,7 +215,7 @@ type refusedConnect struct {
 }
 
 func (e *refusedConnect) Error() string {
-	s := reason(e.code)
+	s := packet.Reason(e.code)
 	if e.text != "" {
 		s += ": " + e.text
 	}

@@ -1,56 +1,6 @@
 package bridge
 
-import (
-	"fmt"
-
-	"packetboat/broker/packet"
-)
-
-// reason is an MQTT 5 reason code in words, section 2.4.
-func reason(code byte) string {
-	name, ok := map[byte]string{
-		packet.NormalDisconnection:         "normal disconnection",
-		packet.UnspecifiedError:            "unspecified error",
-		packet.MalformedPacket:             "malformed packet",
-		packet.ProtocolError:               "protocol error",
-		packet.ImplementationSpecificError: "implementation specific error",
-		packet.UnsupportedProtocolVersion:  "unsupported protocol version",
-		packet.ClientIDNotValid:            "client identifier not valid",
-		packet.BadUserNameOrPassword:       "bad user name or password",
-		packet.NotAuthorized:               "not authorized",
-		packet.ServerUnavailable:           "server unavailable",
-		packet.ServerBusy:                  "server busy",
-		packet.Banned:                      "banned",
-		packet.ServerShuttingDown:          "server shutting down",
-		packet.BadAuthenticationMethod:     "bad authentication method",
-		packet.KeepAliveTimeout:            "keep alive timeout",
-		packet.SessionTakenOver:            "session taken over",
-		packet.TopicFilterInvalid:          "topic filter invalid",
-		packet.TopicNameInvalid:            "topic name invalid",
-		packet.PacketIDInUse:               "packet identifier in use",
-		packet.PacketIDNotFound:            "packet identifier not found",
-		packet.ReceiveMaximumExceeded:      "receive maximum exceeded",
-		packet.TopicAliasInvalid:           "topic alias invalid",
-		packet.PacketTooLarge:              "packet too large",
-		packet.MessageRateTooHigh:          "message rate too high",
-		packet.QuotaExceeded:               "quota exceeded",
-		packet.AdministrativeAction:        "administrative action",
-		packet.PayloadFormatInvalid:        "payload format invalid",
-		packet.RetainNotSupported:          "retain not supported",
-		packet.QoSNotSupported:             "QoS not supported",
-		packet.UseAnotherServer:            "use another server",
-		packet.ServerMoved:                 "server moved",
-		packet.SharedNotSupported:          "shared subscriptions not supported",
-		packet.ConnectionRateExceeded:      "connection rate exceeded",
-		packet.MaximumConnectTime:          "maximum connect time",
-		packet.SubscriptionIDsNotSupported: "subscription identifiers not supported",
-		packet.WildcardsNotSupported:       "wildcard subscriptions not supported",
-	}[code]
-	if !ok {
-		return fmt.Sprintf("0x%02X", code)
-	}
-	return fmt.Sprintf("%s (0x%02X)", name, code)
-}
+import "packetboat/broker/packet"
 
 // connectRemedy is what an operator can do about a refused CONNECT.
 func connectRemedy(code byte) string {

@@ -170,7 +170,7 @@ type disconnected struct {
 }
 
 func (e *disconnected) Error() string {
-	s := "the server disconnected: " + reason(e.code)
+	s := "the server disconnected: " + packet.Reason(e.code)
 	if e.code == packet.SessionTakenOver {
 		s += ": another client uses the client id; each needs its own"
 	}

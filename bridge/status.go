@@ -20,6 +20,17 @@ const (
 	Refused                 // as BackingOff, because the server answered and said no
 )
 
+// Step is what a connection that is being made waits for.
+type Step string
+
+// The steps, in their order.
+const (
+	StepName       Step = "name" // the name servers
+	StepConnection Step = "connection"
+	StepTLS        Step = "TLS" // or the proxy, or WebSocket
+	StepLogin      Step = "login"
+)
+
 func (p Phase) String() string {
 	return [...]string{"stopped", "connecting", "online", "stalled", "backing off", "refused"}[p]
 }
@@ -28,7 +39,9 @@ func (p Phase) String() string {
 type State struct {
 	Phase  Phase
 	Since  time.Time // of this phase
+	Down   time.Time // since when it is not connected, whatever is tried; zero while it is
 	Server string    // that is or was last talked to
+	Step   Step      // Connecting: how far it has come
 	Until  time.Time // BackingOff, Refused: the next attempt
 	Err    error     // the last error, also when all is well again; nil: none yet
 	ErrAt  time.Time
@@ -105,10 +118,16 @@ func (s *stateBox) set(p Phase, server string, until time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if p != s.Phase {
+	if p != s.Phase || s.Since.IsZero() {
 		s.Since = now
 	}
-	s.Phase, s.Until = p, until
+	switch {
+	case p == Online || p == Stalled:
+		s.Down = time.Time{}
+	case s.Down.IsZero():
+		s.Down = now
+	}
+	s.Phase, s.Until, s.Step = p, until, ""
 	if server != "" {
 		s.Server = server
 	}
@@ -116,6 +135,13 @@ func (s *stateBox) set(p Phase, server string, until time.Time, err error) {
 		s.Err, s.ErrAt = err, now
 	}
 	s.wakeLocked()
+}
+
+// reach notes how far the connection has come.
+func (s *stateBox) reach(step Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Step = step
 }
 
 // move changes from one phase to another, if it is in the first.

@@ -51,7 +51,7 @@ func (c *conn) subscribe(ctx context.Context, client client) {
 		for i, code := range codes[:min(n, len(codes))] {
 			if code >= packet.UnspecifiedError {
 				b.log.Error("the server refused a subscription; nothing comes down by this rule",
-					"filter", all[i].Filter, "reason", reason(code))
+					"filter", all[i].Filter, "reason", packet.Reason(code))
 			} else {
 				c.upstream.grant(all[i])
 			}

@@ -60,7 +60,12 @@ func (c *conn) mayPublish(name string) bool {
 // denied counts a publish of the client that the rules do not allow, and says so.
 func (c *conn) denied(name string) {
 	c.stats.denied++
+	c.noteDenied("publish", name)
 	c.b.tellDenied("publish not allowed", "client", c.session.id, "user", c.user, "remote", c.remote, "topic", name)
+}
+
+func (c *conn) noteDenied(action, topic string) {
+	c.b.denied.note(Denial{Who: c.session.id, User: c.user, Remote: c.remote, Action: action, Topic: topic})
 }
 
 func (b *Broker) tellDenied(text string, args ...any) {
@@ -81,6 +86,7 @@ func (c *conn) checkWill(p *packet.Connect) error {
 	if rules == nil || p.Will == nil || rules.Client(c.user, p.ClientID).Publish.Match(p.Will.Topic) {
 		return nil
 	}
+	c.b.denied.note(Denial{Who: p.ClientID, User: c.user, Remote: c.remote, Action: "will", Topic: p.Will.Topic})
 	c.b.tellDenied("will not allowed", "client", p.ClientID, "user", c.user, "remote", c.remote, "topic", p.Will.Topic)
 	if p.Version != packet.V5 {
 		return nil
@@ -101,6 +107,7 @@ func (b *Broker) willAllowed(s *session, w *packet.Will) bool {
 		return true
 	}
 	b.stats.denied.Add(1)
+	b.denied.note(Denial{Who: s.id, User: user, Action: "will", Topic: w.Topic})
 	b.tellDenied("will not published: not allowed", "client", s.id, "user", user, "topic", w.Topic)
 	return false
 }
@@ -123,6 +130,7 @@ func (b *Broker) checkPublish(m *Message) error {
 	}
 	if rights := rules.Inside(m.Origin); rights != nil && !rights.Publish.Match(m.Topic) {
 		b.stats.denied.Add(1)
+		b.denied.note(Denial{Who: m.Origin, Action: "publish", Topic: m.Topic})
 		return ErrDenied
 	}
 	return nil

@@ -175,6 +175,7 @@ type Broker struct {
 	unrouted unrouted
 	ends     quiet // log lines about connections that ended badly
 	denials  quiet // ... about what the rules do not allow
+	denied   recentDenials
 	flushers flushers
 	held     held
 	outputs  budget        // of what waits to be sent

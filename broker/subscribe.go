@@ -122,6 +122,7 @@ func (c *conn) handleSubscribe(body []byte) error {
 		sb := newSub(f, p.SubscriptionID)
 		code, wrote := b.grantLocked(s, sb, rights)
 		if code == packet.NotAuthorized {
+			c.noteDenied("subscribe", sb.filter)
 			b.tellDenied("subscription not allowed", "client", s.id, "user", c.user, "remote", c.remote, "filter", sb.filter)
 		}
 		if code >= packet.UnspecifiedError && c.version == packet.V31 {

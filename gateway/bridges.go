@@ -42,6 +42,17 @@ func (s *bridges) all() []*bridge.Bridge {
 	return list
 }
 
+// sections are their configurations, by name.
+func (s *bridges) sections() map[string]config.Bridge {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]config.Bridge, len(s.list))
+	for _, b := range s.list {
+		all[b.Name()] = b.cfg
+	}
+	return all
+}
+
 // start begins to run the bridges, until the context ends; end waits for them.
 func (s *bridges) start(ctx context.Context) {
 	s.running = ctx

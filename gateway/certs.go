@@ -32,6 +32,7 @@ type certs struct {
 	looks  [3]look // of cert, key, client_ca, when they were last read
 	newest *tls.Config
 	told   string // what is wrong with the files, since they last were right
+	cure   string // ... and what to do about it
 }
 
 // A look tells whether a file is another one by now.
@@ -68,7 +69,7 @@ func (c *certs) config() *tls.Config {
 	}
 	cfg, err := readCerts(c.cfg)
 	if err == nil {
-		c.looks, c.newest, c.told = now, cfg, ""
+		c.looks, c.newest, c.told, c.cure = now, cfg, "", ""
 		c.log.Info("the certificate was read again", "cert", c.cfg.Cert)
 		c.warnOutOfTime()
 		return cfg
@@ -80,7 +81,7 @@ func (c *certs) config() *tls.Config {
 	}
 	c.looks = now
 	if text := err.Error(); text != c.told {
-		c.told = text
+		c.told, c.cure = text, remedyOf(err)
 		c.log.Error("the changed certificate cannot be used; the old one stays in use", "error", err, "remedy", remedyOf(err))
 	}
 	return c.newest
@@ -111,6 +112,35 @@ func (c *certs) warnOutOfTime() {
 			"remedy", "check this machine's clock (timedatectl): without a battery it may be wrong until the network has told it")
 	}
 }
+
+// trouble is what is wrong with the certificate that is in use, or with the files
+// that should replace it, and what to do about it; "" for nothing. Any goroutine.
+func (c *certs) trouble(now time.Time) (what, remedy string) {
+	leaf := c.config().Certificates[0].Leaf
+	c.mu.Lock()
+	told, cure := c.told, c.cure
+	c.mu.Unlock()
+	switch {
+	case told != "":
+		return "the changed TLS files cannot be used, the old certificate stays in use: " + told, cure
+	case now.After(leaf.NotAfter):
+		return fmt.Sprintf("the certificate in %s has expired on %s: clients that verify it will not connect", c.cfg.Cert, leaf.NotAfter.UTC().Format(time.RFC3339)),
+			"renew it; or check this machine's clock (timedatectl)"
+	case now.Before(leaf.NotBefore):
+		return fmt.Sprintf("the certificate in %s is not valid before %s, and here it is %s: clients that verify it will not connect, unless it is this machine's clock that is wrong",
+				c.cfg.Cert, leaf.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)),
+			"check this machine's clock (timedatectl): without a battery it may be wrong until the network has told it"
+	case leaf.NotAfter.Sub(now) < min(expiresSoon, leaf.NotAfter.Sub(leaf.NotBefore)/3):
+		return fmt.Sprintf("the certificate in %s expires on %s", c.cfg.Cert, leaf.NotAfter.UTC().Format(time.RFC3339)),
+			"renew it; the new file is taken without a restart"
+	}
+	return "", ""
+}
+
+// expiresSoon is how long before its end a certificate is a problem: time enough
+// to renew it. Those that are made for some days only are renewed by programs, late in
+// their time.
+const expiresSoon = 14 * 24 * time.Hour
 
 // A tlsError is what is wrong with one of the files.
 type tlsError struct {

@@ -34,9 +34,13 @@ type Options struct {
 	// be.
 	Load func() (*config.Config, error)
 
-	// Notify is told the service states ("READY=1", "STATUS=…"); nil: systemd,
-	// when it asks for them.
+	// Notify is told the service states ("READY=1", "STATUS=…"), by several
+	// goroutines; nil: systemd, when it asks for them.
 	Notify func(state string)
+
+	// Watchdog is how long Notify may go without WATCHDOG=1, which is told while the
+	// router makes progress; 0: as long as systemd says, or for ever.
+	Watchdog time.Duration
 }
 
 // Gateway is a configured gateway. Run it once.
@@ -57,7 +61,9 @@ type Gateway struct {
 	connects *connectPace
 	logins   logins
 	doors    []*door // listeners that were or will be opened
+	beat     *pulse  // the router's
 	web      atomic.Pointer[web]
+	trend    trend
 	logs     admin.LogRing // what log has told, for operators
 	folding  *folding      // of repeats in log
 	shown    atomic.Pointer[config.Config]
@@ -137,9 +143,12 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 
 	edge := newStage(ctx, fail)
 	defer end(edge)
+	g.beat = newPulse(g.routes)
+	edge.run("sign of life", g.beat.run)
 	for _, a := range g.adapters {
 		edge.run("adapter "+a.Name(), a.Run)
 	}
+	edge.run("trend", func(ctx context.Context) error { return g.trend.run(ctx, g.sample) })
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
 	g.openAdmin(edge) // when there is something to tell
@@ -150,6 +159,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 
 	g.log.Info("gateway runs", "id", g.cfg.Gateway.ID, "version", g.opt.Version, "data_dir", g.cfg.Gateway.DataDir,
 		"listeners", open, "adapters", len(g.adapters), "bridges", bridges)
+	if limit := g.watchdogOf(); limit > 0 {
+		edge.run("watchdog", func(ctx context.Context) error { return feed(ctx, g.beat, limit, g.opt.Notify) })
+	}
 	g.report(ctx)
 	g.opt.Notify(stateStopping)
 	g.log.Info("stopping")

@@ -63,3 +63,7 @@ func limitsOf(c *config.Config, d disk) limits {
 	}
 	return l
 }
+
+// MinFree is how many bytes of data_dir's file system a gateway of that
+// configuration keeps free.
+func MinFree(c *config.Config) int64 { return limitsOf(c, measure(c.Gateway.DataDir)).minFree }

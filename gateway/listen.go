@@ -13,6 +13,7 @@ import (
 	"packetboat/adapters"
 	"packetboat/broker/transport"
 	"packetboat/config"
+	"packetboat/gateway/admin"
 )
 
 // reopenAfter is how long after a failure a listener is opened again: its
@@ -33,6 +34,13 @@ type door struct {
 	told  string       // why it does not open, since it last did
 
 	isOpen atomic.Bool
+	shown  shown
+}
+
+// shown is what operators are told about a listener, whoever asks.
+type shown struct {
+	trouble atomic.Pointer[admin.Problem] // why it does not open; nil: it is, or was not tried
+	certs   atomic.Pointer[certs]         // nil: no TLS, or not read yet
 }
 
 // listen opens all listeners and lets them be served in s; those that cannot
@@ -157,6 +165,7 @@ func (d *door) open(ctx context.Context) error {
 		if d.certs, err = newCerts(d.cfg.TLS, d.g.log); err != nil {
 			return err
 		}
+		d.shown.certs.Store(d.certs)
 	}
 	ln, err := d.socket(ctx)
 	if err != nil {
@@ -165,6 +174,7 @@ func (d *door) open(ctx context.Context) error {
 	d.ln, d.told = ln, ""
 	d.g.logins.let(ln.Addr(), d.cfg.Anonymous)
 	d.isOpen.Store(true)
+	d.shown.trouble.Store(nil)
 	d.g.log.Info("listening", "address", ln.Addr().String(), "transport", d.cfg.Transport, "tls", d.certs != nil, "anonymous", d.cfg.Anonymous)
 	return nil
 }
@@ -236,6 +246,7 @@ func (d *door) complain(err error) {
 	default:
 		remedy = adapters.ListenRemedy(d.cfg.Address, err)
 	}
+	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself"})
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
 		"remedy", remedy, "config", d.g.cfg.At(d.key+key).String())
 }
@@ -243,18 +254,25 @@ func (d *door) complain(err error) {
 // checkFiles warns when fewer files may be open than connections. That the soft
 // limit is raised to the hard one, package syscall sees to.
 func (g *Gateway) checkFiles() {
-	const others = 100 // segments, ports, bridges
-	var most uint64
-	for i := range g.cfg.Listeners {
-		most += uint64(g.cfg.Listeners[i].MaxConnections)
-	}
-	for i := range g.cfg.TCP {
-		most += uint64(g.cfg.TCP[i].MaxConnections)
-	}
+	need := FilesNeeded(g.cfg)
 	var may syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= most+others {
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= need {
 		return
 	}
-	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", most,
-		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", most+others))
+	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", need-otherFiles,
+		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", need))
+}
+
+const otherFiles = 100 // segments, ports, bridges
+
+// FilesNeeded is how many files may be open at once in a gateway of that
+// configuration, with all the connections that it allows.
+func FilesNeeded(c *config.Config) (most uint64) {
+	for i := range c.Listeners {
+		most += uint64(c.Listeners[i].MaxConnections)
+	}
+	for i := range c.TCP {
+		most += uint64(c.TCP[i].MaxConnections)
+	}
+	return most + otherFiles
 }

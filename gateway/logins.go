@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
+	"time"
 
 	"packetboat/broker"
 	"packetboat/broker/packet"
@@ -16,6 +19,48 @@ type logins struct {
 
 	mu        sync.Mutex
 	anonymous map[string]bool // by listener; of one that is not there it is false
+	failed    failedLogins
+}
+
+// failedLogins are how many there were, and the newest.
+type failedLogins struct {
+	all    uint64
+	at     time.Time
+	name   string // "" when it gave none
+	remote string
+	code   byte
+}
+
+// text says why the newest has failed.
+func (f failedLogins) text() string {
+	switch f.code {
+	case packet.NotAuthorized:
+		return fmt.Sprintf("%s gave no user name, and its listener wants one (anonymous = false)", f.remote)
+	case packet.ConnectionRateExceeded:
+		return fmt.Sprintf("%s has failed too often and is refused for a minute (limits.failed_logins)", f.remote)
+	}
+	return fmt.Sprintf("user %q from %s: there is no such user, or the password is wrong", f.name, f.remote)
+}
+
+// failures are the failed logins by MQTT since the start. Any goroutine.
+func (l *logins) failures() failedLogins {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+const maxLoginName = 64 // bytes that are remembered
+
+// authenticate is broker.Options.Authenticate.
+func (l *logins) authenticate(c *broker.Credentials) (user string, code byte) {
+	user, code = l.judge(c)
+	if code != packet.Success && code != packet.ServerBusy {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		name := strings.ToValidUTF8(c.User[:min(len(c.User), maxLoginName)], "")
+		l.failed = failedLogins{all: l.failed.all + 1, at: time.Now(), name: strings.Clone(name), remote: strings.Clone(c.Remote), code: code}
+	}
+	return user, code
 }
 
 // openLogins reads the users.
@@ -48,12 +93,12 @@ func (l *logins) lets(listener net.Addr) bool {
 	return l.anonymous[listener.Network()+" "+listener.String()]
 }
 
-// authenticate is broker.Options.Authenticate.
+// judge decides.
 //
 // A name that a certificate has verified is as good as a password. Who shows a
 // name where none is needed has to be that user, or could speak for it; but while
 // there are no users at all, a name says nothing there.
-func (l *logins) authenticate(c *broker.Credentials) (user string, code byte) {
+func (l *logins) judge(c *broker.Credentials) (user string, code byte) {
 	if c.Verified {
 		return c.User, packet.Success
 	}

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"packetboat/adapters"
@@ -19,7 +17,7 @@ func (g *Gateway) openAdmin(s *stage) {
 	api := &admin.Server{
 		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
 		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
-		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.sample},
+		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
 	}
 	s.run("history", api.Recorder.Run)
 	g.openSocket(s, api)
@@ -59,59 +57,70 @@ func (g *Gateway) uses(owner string) bool {
 // Status is how the gateway is, for operators.
 func (g *Gateway) Status() *admin.Status {
 	now := g.snapshot()
+	now.more = g.outlook()
 	st := &admin.Status{
 		ID: g.cfg.Gateway.ID, Version: g.opt.Version, Uptime: time.Since(g.started).Seconds(), Clients: now.clients,
-		Problems: append(now.problems(), g.wear.problems()...), Disk: admin.DiskOf(g.store), Bridges: []admin.Bridge{},
+		Disk: admin.DiskOf(g.store), Bridges: []admin.Bridge{},
 		Adapters: admin.Adapters{Configured: now.adapters, Ready: now.ready, Paused: now.paused},
+		Clock:    admin.Clock{Now: now.more.now, Synchronised: clockSynchronised()},
+		Lost:     g.lost(),
 	}
 	st.Disk.Dir, st.Disk.MaxSize = g.cfg.Gateway.DataDir, int64(g.cfg.Queue.MaxSize)
-	for _, b := range now.bridges {
-		x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Waiting: b.waiting, Oldest: b.oldest.Seconds(), DeadLetters: b.dead}
-		if b.state.Phase != bridge.Online && b.state.Err != nil {
-			x.Error = b.state.Err.Error()
+	st.Disk.FreeBytes, st.Disk.FullIn = now.more.room.free, now.more.room.fullIn()
+	sections := g.bridges.sections()
+	for i := range now.bridges {
+		b := &now.bridges[i]
+		cfg := sections[b.name]
+		old := g.trend.from(maxTime(now.more.now.Add(-time.Minute), b.state.Since), sample{at: now.more.now})
+		b.whenFull = policies(cfg.Up, g.cfg.Queue.WhenFull)
+		if was, ok := g.trend.from(now.more.now.Add(-time.Minute), sample{}).bridges[b.name]; ok {
+			b.dropped = b.flow.dropped - min(b.flow.dropped, was.dropped)
 		}
-		st.Bridges = append(st.Bridges, x)
+		st.Bridges = append(st.Bridges, b.shown(old, now.more.now, cfg.Rate))
 	}
+	st.Problems = append(now.problems(), g.wear.problems()...)
+	st.Flowing = flowing(st, now.more.refused > 0 && now.paused > 0)
 	return st
 }
 
-// problems is what is wrong and what to do about it, the worst first.
-func (s snapshot) problems() []admin.Problem {
-	list := []admin.Problem{}
-	add := func(what, remedy string) { list = append(list, admin.Problem{What: what, Remedy: remedy}) }
-	if s.failed != nil {
-		add("the disk queue takes no writes: "+s.failed.Error(),
-			"nothing durable is acknowledged until it does, and it is tried again: free space, check the card (dmesg), or mount it writable. "+
-				"Messages of QoS 0 go on. What waits is delivered at QoS 0 and 1, and at QoS 2 only what the receiver has confirmed already: its next step has to be on the disk before it is sent")
+// shown is a bridge for operators; old is from since it is in its state, and rate
+// the limit for the backlog.
+func (b *bridgeState) shown(old sample, now time.Time, rate int) admin.Bridge {
+	since := b.state.Down
+	if b.state.Phase == bridge.Online || b.state.Phase == bridge.Stalled {
+		since = b.state.Since
 	}
-	if s.damage > 0 {
-		add(fmt.Sprintf("the queue was damaged in %d places when the gateway was started", s.damage), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
+	if !since.IsZero() {
+		since = now.Add(-now.Sub(since)) // by the clock as it is now: it may have been set meanwhile
 	}
-	if s.ledgerErrors > 0 {
-		add(fmt.Sprintf("%d ledgers were wrong and were put right", s.ledgerErrors), "please report it, with the log")
+	x := admin.Bridge{Name: b.name, State: b.state.Phase.String(), Since: since, Waiting: b.waiting, Oldest: b.oldest.Seconds(), DeadLetters: b.dead}
+	if b.state.Phase != bridge.Online && b.state.Err != nil {
+		x.Error = b.state.Err.Error()
 	}
-	for _, address := range s.closed {
-		add("not listening on "+address, "the log says why")
-	}
-	if s.paused > 0 {
-		add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "packetboat queue ls shows what waits; it goes on when there is room")
-	}
-	for _, b := range s.bridges {
-		if b.dead > 0 {
-			add(fmt.Sprintf("%d messages for bridge %s are dead letters: the cloud would not take them", b.dead, b.name),
-				fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, purge ends them", b.name))
+	if b.state.Phase == bridge.Online {
+		if left, ok := drainTime(old.bridges[b.name], b.flow, now.Sub(old.at), rate); ok {
+			s := left.Seconds()
+			x.DrainedIn = &s
 		}
-		if b.state.Phase == bridge.Online || b.state.Phase == bridge.Connecting && b.state.Err == nil {
-			continue
-		}
-		what := fmt.Sprintf("bridge %s is %v", b.name, b.state.Phase)
-		if b.state.Err != nil {
-			what += ": " + strings.ReplaceAll(b.state.Err.Error(), "\n", "; ") // a line for each server
-		}
-		add(what, fmt.Sprintf("%d messages wait on the disk, the oldest for %v; they go when it is online", b.waiting, b.oldest.Round(time.Second)))
 	}
-	if s.ready < s.adapters {
-		add(fmt.Sprintf("%d of %d adapters are not ready", s.adapters-s.ready, s.adapters), "the log says why")
+	return x
+}
+
+// lost is how many messages were lost, in all.
+func (g *Gateway) lost() (sum uint64) {
+	for _, name := range g.store.Consumers() {
+		if c := g.store.Lookup(name); c != nil {
+			for _, n := range c.Lag().Lost {
+				sum += n
+			}
+		}
 	}
-	return list
+	return sum
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -2,9 +2,9 @@ package gateway
 
 import "packetboat/gateway/admin"
 
-// sample is what is counted now, for rates and the history. It is cheap: nothing
+// record is what is counted now, for rates and the history. It is cheap: nothing
 // of it waits for the disk.
-func (g *Gateway) sample() admin.Sample {
+func (g *Gateway) record() admin.Sample {
 	b := g.broker.Stats()
 	s := admin.Sample{QueueBytes: g.store.Stats().DiskBytes, QueueLimit: int64(g.cfg.Queue.MaxSize), In: b.PublishReceived, Out: b.PublishSent}
 	for _, a := range g.adapters {

@@ -59,7 +59,7 @@ func (s sockets) missing(name string) error {
 		return e
 	}
 	e.what += ", nor any other"
-	e.remedy = "make a packetboat.socket unit with ListenStream= and FileDescriptorName=" + name + ", and have it started: systemctl enable --now packetboat.socket"
+	e.remedy = "make a packetboat.socket unit with ListenStream= and FileDescriptorName=" + name + ", and have it started: systemctl enable --now packetboat.socket. If there is one, systemctl status packetboat.socket says why it does not listen: often mosquitto has the port"
 	return e
 }
 

@@ -8,11 +8,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"packetboat/bridge"
+	"packetboat/broker/store"
 )
 
 const stateStopping = daemon.SdNotifyStopping
@@ -23,11 +25,10 @@ func systemd(log *slog.Logger) func(state string) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return func(string) {}
 	}
-	failed := false
+	var failed atomic.Bool
 	return func(state string) {
-		if _, err := daemon.SdNotify(false, state); err != nil && !failed {
+		if _, err := daemon.SdNotify(false, state); err != nil && failed.CompareAndSwap(false, true) {
 			log.Warn("systemd cannot be told the state", "error", err)
-			failed = true
 		}
 	}
 }
@@ -77,6 +78,7 @@ type snapshot struct {
 	paused       int // links that are not read, since the queue takes nothing
 	clients      int64
 	closed       []string // listeners that do not open
+	more         outlook  // only where problems are asked for
 }
 
 type bridgeState struct {
@@ -85,6 +87,10 @@ type bridgeState struct {
 	waiting uint64
 	oldest  time.Duration
 	dead    uint64 // dead letters
+	flow    flow
+
+	dropped  uint64 // messages in the last minute, as there was no room
+	whenFull string // what its lanes do then
 }
 
 func (g *Gateway) snapshot() snapshot {
@@ -101,7 +107,9 @@ func (g *Gateway) snapshot() snapshot {
 		for _, l := range b.Lag() {
 			st.waiting += l.Messages
 			st.oldest = max(st.oldest, l.Oldest)
+			st.flow.dropped += l.Lost[store.Dropped]
 		}
+		st.flow.waiting = st.waiting
 		s.bridges = append(s.bridges, st)
 	}
 	for _, d := range g.doors {

@@ -37,6 +37,7 @@ type web struct {
 	told  string       // why it does not open, since it last did
 
 	isOpen atomic.Bool
+	shown  shown
 }
 
 // openWeb opens admin.address and lets it be served in s, with the API of the
@@ -46,15 +47,13 @@ func (g *Gateway) openWeb(s *stage, api *admin.Server) {
 		return
 	}
 	w := &web{g: g, cfg: &g.cfg.Admin}
-	beat := newPulse(g.routes)
-	s.run("sign of life", beat.run)
 	w.server = admin.NewWeb(admin.WebOptions{
 		API: api,
 		Sources: admin.Sources{
 			ID: g.cfg.Gateway.ID, Version: g.opt.Version, Broker: g.broker, Store: g.store, Users: g.logins.users, Wear: g.wear.report,
 			Bridges: g.bridges.all, Adapters: g.adapters,
 		},
-		Alive: beat.feel, Ready: g.ready,
+		Alive: g.beat.feel, Ready: g.ready,
 		Address: w.cfg.Address, Serves: w.serves,
 		Users: g.logins.users, Names: w.cfg.Users,
 		Log: g.log,
@@ -110,6 +109,7 @@ func (w *web) listen(ctx context.Context) error {
 		if w.certs, err = newCerts(adminTLS(&w.cfg.TLS), w.g.log); err != nil {
 			return err
 		}
+		w.shown.certs.Store(w.certs)
 	}
 	ln, err := adapters.ListenTCP(ctx, w.cfg.Address)
 	if err != nil {
@@ -117,6 +117,7 @@ func (w *web) listen(ctx context.Context) error {
 	}
 	w.ln, w.told = ln, ""
 	w.isOpen.Store(true)
+	w.shown.trouble.Store(nil)
 	w.g.log.Info("serving operators by HTTP", "address", ln.Addr().String(), "tls", w.certs != nil, "users", len(w.cfg.Users))
 	return nil
 }
@@ -149,6 +150,9 @@ func (w *web) complain(err error) {
 	} else {
 		remedy = adapters.ListenRemedy(w.cfg.Address, err) + `, or "" for none`
 	}
+	w.shown.trouble.Store(&admin.Problem{
+		What: fmt.Sprintf("not serving operators by HTTP on %s (admin.address): %v", w.cfg.Address, err), Remedy: remedy + "; it is tried again by itself",
+	})
 	w.g.log.Error("operators cannot be served by HTTP; will keep trying", "address", w.cfg.Address, "error", err,
 		"remedy", remedy, "config", w.g.cfg.At(key).String())
 }

@@ -128,7 +128,7 @@ func (d *rtuDecoder) found() {
 	d.lost = 0
 }
 
-func isRTU(p []byte) bool { return len(p) >= rtuMin && crcModbus(0xFFFF, p) == 0 }
+func isRTU(p []byte) bool { return len(p) >= rtuMin && CRCModbus(0xFFFF, p) == 0 }
 
 // rtuSize gives the size of the frame at the front of p, 0: there is none. The
 // whole of p may be one if the burst has ended; but a frame with zeros behind it
@@ -179,9 +179,9 @@ func rtuSizes(p []byte) (request, reply int) {
 
 // firstFit gives the size of the shortest frame at the front of p.
 func firstFit(p []byte) int {
-	crc := crcModbus(0xFFFF, p[:rtuMin-1])
+	crc := CRCModbus(0xFFFF, p[:rtuMin-1])
 	for n := rtuMin; n <= min(len(p), rtuMax); n++ {
-		if crc = crcModbus(crc, p[n-1:n]); crc == 0 {
+		if crc = CRCModbus(crc, p[n-1:n]); crc == 0 {
 			return n
 		}
 	}

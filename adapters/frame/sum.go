@@ -36,7 +36,7 @@ func (s Sum) Size() int {
 func (s Sum) Append(dst, p []byte) []byte {
 	switch s {
 	case CRC16Modbus:
-		return binary.LittleEndian.AppendUint16(dst, crcModbus(0xFFFF, p))
+		return binary.LittleEndian.AppendUint16(dst, CRCModbus(0xFFFF, p))
 	case CRC16CCITT:
 		return binary.BigEndian.AppendUint16(dst, crcCCITT(p))
 	case CRC32:
@@ -67,8 +67,9 @@ func (s Sum) Valid(p []byte) bool {
 	return string(s.Append(buf[:0], p[:n])) == string(p[n:])
 }
 
-// crcModbus goes on with crc over p. Over a frame with its check sum it is 0.
-func crcModbus(crc uint16, p []byte) uint16 {
+// CRCModbus is CRC-16/MODBUS: it goes on with crc, at first 0xFFFF, over p. Over a
+// whole frame with its check sum, low byte first, it is 0.
+func CRCModbus(crc uint16, p []byte) uint16 {
 	for _, b := range p {
 		crc = crc>>8 ^ modbusTable[byte(crc)^b]
 	}

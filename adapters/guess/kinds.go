@@ -54,16 +54,9 @@ func modbus(s *stream) (Guess, bool) {
 // rtuLength is the length of the shortest piece at the beginning of b whose last two
 // bytes are its CRC; 0 for none.
 func rtuLength(b []byte) int {
-	crc := uint16(0xffff)
+	crc := uint16(0xFFFF)
 	for i := 0; i+2 < len(b) && i < 254; i++ {
-		crc ^= uint16(b[i])
-		for range 8 {
-			if crc&1 != 0 {
-				crc = crc>>1 ^ 0xa001
-			} else {
-				crc >>= 1
-			}
-		}
+		crc = frame.CRCModbus(crc, b[i:i+1])
 		if i >= 1 && b[i+1] == byte(crc) && b[i+2] == byte(crc>>8) {
 			return i + 3
 		}

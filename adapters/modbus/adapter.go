@@ -47,6 +47,7 @@ type Adapter struct {
 	recent             adapters.Recent
 	line               lineCounters
 	ready              atomic.Bool
+	trouble            adapters.Trouble
 	opens              atomic.Uint64
 	published, dropped atomic.Uint64
 
@@ -242,18 +243,18 @@ func (a *Adapter) reopen(ctx context.Context) {
 			}
 			return
 		case err != nil:
-			a.recent.Trouble(err)
+			a.trouble.Set(err)
 			if cannot.worth(err) {
 				a.log.Error("cannot open; will keep trying", "error", err)
 			}
 		default:
 			cannot = told{}
-			a.recent.Trouble(nil)
+			a.trouble.Set(nil)
 			if more, ok := a.links.Allow(); ok {
 				a.log.Info("open", "port", a.cfg.Port, "connect", a.cfg.Connect, "suppressed", more)
 			}
 			err := a.serve(ctx, link)
-			a.recent.Trouble(err)
+			a.trouble.Gone(err)
 			if more, ok := a.links.Allow(); ok && ctx.Err() == nil {
 				a.log.Warn("gone; will reopen", "error", err, "suppressed", more)
 			}
@@ -294,6 +295,7 @@ func (a *Adapter) Stats() adapters.Stats {
 	l := &a.line
 	st := adapters.Stats{
 		Ready:     a.ready.Load(),
+		Problem:   a.trouble.String(),
 		Opened:    a.opens.Load(),
 		Published: a.published.Load(),
 		Dropped:   a.dropped.Load(),

@@ -173,11 +173,11 @@ func TestDamagedRepliesAreCountedAndAskedForAgain(t *testing.T) {
 		if st := r.Stats(); st.Frame.Checksum != 3 {
 			t.Errorf("%+v", st.Frame)
 		}
-		if seen, _ := r.Recent().Look(time.Now()); len(seen) != 3 || seen[0].Bytes == 0 || seen[0].Link != "unit 1" || !strings.Contains(seen[0].Error, "damaged") {
+		if seen := r.Recent().Look(time.Now()); len(seen) != 3 || seen[0].Bytes == 0 || seen[0].Link != "unit 1" || !strings.Contains(seen[0].Error, "damaged") {
 			t.Errorf("%+v", seen)
 		}
 		pass(time.Second)
-		if seen, _ := r.Recent().Look(time.Now()); len(seen) <= 3 || seen[0].Error != "" { // now that somebody looks
+		if seen := r.Recent().Look(time.Now()); len(seen) <= 3 || seen[0].Error != "" { // now that somebody looks
 			t.Errorf("%+v", seen)
 		}
 		if u := r.Units()[0]; u.Failed != 1 || u.Failing {
@@ -371,7 +371,7 @@ func TestALineThatGoesComesBack(t *testing.T) {
 				if n := r.log.count("cannot open; will keep trying"); n != 1 {
 					t.Errorf("told %d times", n)
 				}
-				if _, why := r.Recent().Look(time.Now()); why != "no such port" {
+				if why := r.Stats().Problem; why != "no such port" {
 					t.Errorf("why: %q", why)
 				}
 				before, _ := r.broker.of("gw/m/main")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"packetboat/adapters/frame"
 )
 
 // A wire is how requests and replies stand on a line or connection.
@@ -83,9 +85,9 @@ func (rtu) find(b []byte, _ uint16, unit byte, request []byte) (reply []byte, us
 func (rtu) framed() bool { return false }
 
 // sound reports whether a frame's CRC fits.
-func sound(frame []byte) bool {
-	n := len(frame) - 2
-	return binary.LittleEndian.Uint16(frame[n:]) == crc16(frame[:n])
+func sound(b []byte) bool {
+	n := len(b) - 2
+	return binary.LittleEndian.Uint16(b[n:]) == crc16(b[:n])
 }
 
 // staleFrames counts the replies, whole and with their CRC, that b begins with,
@@ -110,22 +112,8 @@ func staleFrames(b []byte) (used, n int) {
 	return used, n
 }
 
-// crc16 is CRC-16/MODBUS: polynomial 0x8005 reflected, all ones at the start
-// [Serial Line 6.2.2].
-func crc16(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 == 1 {
-				crc = crc>>1 ^ 0xA001
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return crc
-}
+// crc16 is the check sum of a frame [Serial Line 6.2.2].
+func crc16(b []byte) uint16 { return frame.CRCModbus(0xFFFF, b) }
 
 // mbap is Modbus over TCP:
 //

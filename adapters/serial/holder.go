@@ -26,6 +26,15 @@ func permission(path string) error {
 	return fmt.Errorf("port %s: %w", path, errPermission(who, path, st.Mode, st.Gid, groupName(st.Gid)))
 }
 
+// Permission says why this user may not open the port at path, and what to do about
+// it; nil: nothing is in the way. The port is not opened.
+func Permission(path string) error {
+	if unix.Access(path, unix.R_OK|unix.W_OK) == nil {
+		return nil
+	}
+	return permission(path)
+}
+
 func groupName(gid uint32) string {
 	g, err := user.LookupGroupId(strconv.FormatUint(uint64(gid), 10))
 	if err != nil {

@@ -36,7 +36,7 @@ func (a *Adapter) listenAndServe(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		a.Recent().Trouble(err)
+		a.Trouble().Set(fmt.Errorf("cannot listen on %s: %w (%s)", a.opt.Listen, err, remedy))
 		if text := err.Error(); text != told {
 			a.Log().Error("cannot listen; will keep trying", "address", a.opt.Listen, "error", err, "remedy", remedy)
 			told = text
@@ -77,11 +77,11 @@ func (a *Adapter) accept(ctx context.Context, ln net.Listener) error {
 	}()
 	addr, _ := ln.Addr().(*net.TCPAddr)
 	a.addr.Store(addr)
+	a.Trouble().Set(nil)
 	port := ""
 	if addr != nil {
 		port = strconv.Itoa(addr.Port)
 	}
-	a.Recent().Trouble(nil)
 	a.Log().Info("listening", "address", ln.Addr(), "tls", a.files != nil)
 	a.try()
 

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -39,6 +40,12 @@ type Options struct {
 
 	// Net opens TCP connections; nil is net.Dialer's. Given, Source has no effect.
 	Net func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Connected and Secured, unless nil, are told during a Dial that there is a TCP
+	// connection, to the proxy if there is one, and that the server's certificate
+	// was found good.
+	Connected func(c net.Conn)
+	Secured   func(s tls.ConnectionState)
 }
 
 // Dialer reaches servers, any number at once.
@@ -125,6 +132,9 @@ func (d *Dialer) Dial(ctx context.Context, s Server) (net.Conn, error) {
 	raw, err := d.net(ctx, "tcp", address)
 	if err != nil {
 		return nil, connectError(stage, err)
+	}
+	if d.opt.Connected != nil {
+		d.opt.Connected(raw)
 	}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

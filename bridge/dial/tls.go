@@ -59,6 +59,9 @@ func (d *Dialer) secure(conn net.Conn, address string, f *files) (net.Conn, erro
 	if err := c.Handshake(); err != nil {
 		return nil, c.peer.explain(err)
 	}
+	if d.opt.Secured != nil {
+		d.opt.Secured(c.ConnectionState())
+	}
 	return c, nil
 }
 

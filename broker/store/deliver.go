@@ -24,8 +24,42 @@ type reader struct {
 	rescued bool    // its kind
 	seq     uint64  // all below were passed
 	ids     []uint32
+	used    bool    // since the housekeeping last looked
 	bad     wal.Pos // a frame that could not be read
 	tries   int     // ... so many times
+}
+
+// smallRecord is what a reader keeps memory for while there is nothing to read.
+// A frame may be as large as a commit, and there is a reader for each session.
+const smallRecord = 4 << 10
+
+// caughtUp lets go of memory; what was delivered last stays valid. No record behind
+// those that were read is the consumer's, and next is where its next one may be.
+func (r *reader) caughtUp() {
+	if cap(r.rec) > smallRecord {
+		r.rec = nil
+	}
+	r.buf, r.recs = nil, nil
+}
+
+// rest is caughtUp where more can be read: it is read again from the span on.
+func (r *reader) rest() {
+	r.caughtUp()
+	r.next = 0
+}
+
+// restReaders has those rest that were not used since the last time: peers that
+// take nothing, or do not answer.
+func (s *Store) restReaders() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.readers {
+		if !c.rd.used {
+			c.rd.rest()
+			delete(s.readers, c)
+		}
+		c.rd.used = false
+	}
 }
 
 // TryNext fills d with the next message to deliver, in order, and moves on. It
@@ -44,6 +78,9 @@ func (c *Consumer) TryNext(d *Delivery) bool {
 	}
 	for {
 		if !c.mayDeliverLocked() {
+			if c.cursor >= c.next {
+				c.rd.caughtUp()
+			}
 			return false
 		}
 		seq := c.cursor
@@ -267,6 +304,9 @@ func (c *Consumer) readFrame(r *reader) error {
 	if cap(recs) > cap(r.buf) {
 		r.buf = recs[:0]
 	}
+	if r.used = true; r == &c.rd {
+		c.s.readers[c] = struct{}{}
+	}
 	var damaged *wal.DamagedError
 	if errors.As(err, &damaged) {
 		if damaged.Next <= p {
@@ -422,6 +462,7 @@ func (c *Consumer) OnReady(f func()) {
 	c.ready = f
 	if f == nil {
 		c.ring = nil
+		c.rd.rest()
 	} else if c.ring == nil {
 		c.ring = new([ringSize]ringEntry)
 	}

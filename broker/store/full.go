@@ -223,28 +223,46 @@ func (s *Store) countNextLocked(room int64) bool {
 // roomLocked is how many bytes may still be staged: what bound and file system
 // leave, less the reserve, plus what only waits for the housekeeping to free it.
 func (s *Store) roomLocked() int64 {
-	segs := s.wal.Segments()
-	pinned := s.pinnedLocked(segs)
-	free := int64(0)
-	for i := 0; i+1 < len(segs); i++ {
-		if !pinned[i] {
-			free += segs[i].Size
-		}
-	}
+	free := s.unpinnedLocked()
 	if free > 0 {
 		s.wakeKeeper()
 	}
-	room := int64(1) << 62
-	st := s.wal.Stats()
-	if s.opt.MaxSize > 0 {
-		// In reserve: two segments and twice the snapshot, besides the two kept.
-		used := st.DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
-		room = s.opt.MaxSize - used + free + st.Spare
-	}
+	room := s.sizeRoomLocked(free)
 	if s.opt.MinFree > 0 {
-		room = min(room, s.diskFree-s.opt.MinFree+free+st.Spare)
+		room = min(room, s.diskFree-s.opt.MinFree+free+s.wal.Stats().Spare)
 	}
 	return room
+}
+
+// Room is how many bytes may still be stored before something has to go, by
+// Options.MaxSize alone; very many without one. Around a full queue it is what a
+// segment more or less makes of it.
+func (s *Store) Room() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sizeRoomLocked(s.unpinnedLocked())
+}
+
+// unpinnedLocked is how many bytes only wait for the housekeeping to free them.
+func (s *Store) unpinnedLocked() (free int64) {
+	segs := s.wal.Segments()
+	for i, p := range s.pinnedLocked(segs) {
+		if !p && i+1 < len(segs) {
+			free += segs[i].Size
+		}
+	}
+	return free
+}
+
+// sizeRoomLocked is what MaxSize leaves; free is what unpinnedLocked says.
+func (s *Store) sizeRoomLocked(free int64) int64 {
+	if s.opt.MaxSize == 0 {
+		return 1 << 62
+	}
+	st := s.wal.Stats()
+	// In reserve: two segments and twice the snapshot, besides the two kept.
+	used := st.DiskBytes + s.wal.Staged() + 4*s.snap.size + 2*s.opt.SegmentSize
+	return s.opt.MaxSize - used + free + st.Spare
 }
 
 func (s *Store) wakeKeeper() {

@@ -90,13 +90,14 @@ type Store struct {
 	credit       int64  // bytes that may be staged before the bounds are looked at again
 	full         bool
 	ending       bool
-	poolAt       uint64        // µs of uptime: no spare segment is made before
-	tight        atomic.Bool   // what was dropped has to be freed before more is staged
-	loose        chan struct{} // closed when it is
-	stalled      []*Consumer   // whose log could not be read; tried again by the housekeeping
-	ledgerErrors uint64        // since Open
-	unpinned     wal.Pos       // of the newest record that made a segment free to go
-	idShift      uint64        // 0 but in the test without the rule id_from_seq
+	poolAt       uint64                 // µs of uptime: no spare segment is made before
+	tight        atomic.Bool            // what was dropped has to be freed before more is staged
+	loose        chan struct{}          // closed when it is
+	readers      map[*Consumer]struct{} // with memory for a frame
+	stalled      []*Consumer            // whose log could not be read; tried again by the housekeeping
+	ledgerErrors uint64                 // since Open
+	unpinned     wal.Pos                // of the newest record that made a segment free to go
+	idShift      uint64                 // 0 but in the test without the rule id_from_seq
 	accepted     uint64
 	staging      uint64 // counts publishes, to find those with a consumer twice
 }
@@ -128,7 +129,7 @@ func open(dir string, opt Options, reading *reading) (*Store, error) {
 	}
 	s := &Store{
 		opt: opt, fs: opt.FS, log: opt.Log,
-		consumers: map[uint32]*Consumer{}, byName: map[string]*Consumer{},
+		consumers: map[uint32]*Consumer{}, byName: map[string]*Consumer{}, readers: map[*Consumer]struct{}{},
 		origins: map[string]*origin{}, originNum: map[uint32]*origin{},
 		loose: make(chan struct{}),
 		kv:    map[string][]byte{}, retained: map[string]*Message{},
@@ -245,6 +246,7 @@ func (s *Store) keep(ctx context.Context) {
 		s.takeCensuses()
 		s.keepBounds(ctx)
 		if ticked {
+			s.restReaders()
 			s.fillPool()
 		}
 	}
@@ -294,6 +296,7 @@ type Stats struct {
 	DiskBytes    int64
 	Segments     int64
 	Staged       int64
+	Queued       uint64 // bytes that wait, about; what several consumers wait for counts for each
 	Consumers    int
 	Retained     int
 	LedgerErrors uint64   // ledgers that were wrong, see the log
@@ -305,7 +308,12 @@ func (s *Store) Stats() Stats {
 	w := s.wal.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	queued := uint64(0)
+	for _, c := range s.consumers {
+		queued += c.queuedBytes
+	}
 	return Stats{
+		Queued:   queued,
 		Messages: s.accepted, Commits: w.Commits, Bytes: w.Bytes, Slowest: w.Slowest,
 		Written: s.written.bytes.Load(), Syncs: s.written.syncs.Load(),
 		DiskBytes: w.DiskBytes, Segments: int64(w.Segments), Staged: s.wal.Staged(),

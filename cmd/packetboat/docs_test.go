@@ -69,7 +69,7 @@ func TestTheReadmesConfigurationIsRight(t *testing.T) {
 }
 
 func TestTheConfigurationsOfTheDocumentsAreRight(t *testing.T) {
-	for _, file := range []string{"docs/bridge.md", "docs/clouds.md", "docs/devices.md", "docs/operations.md", "docs/security.md"} {
+	for _, file := range []string{"docs/bridge.md", "docs/clouds.md", "docs/devices.md", "docs/installing.md", "docs/migrating.md", "docs/operations.md", "docs/security.md"} {
 		for _, block := range tomlBlocks(t, file) {
 			checkDoc(t, file, block)
 		}

@@ -27,7 +27,9 @@ var parsers = map[string][]string{
 	"frames of devices":                         {"adapters/frame.FuzzLineSplits", "adapters/frame.FuzzDelimiter", "adapters/frame.FuzzFixed", "adapters/frame.FuzzLength", "adapters/frame.FuzzStartEnd", "adapters/frame.FuzzSLIP", "adapters/frame.FuzzCOBS", "adapters/frame.FuzzIdle", "adapters/frame.FuzzModbusRTU", "adapters/frame.FuzzChecked"},
 	"values of devices, and commands":           {"adapters/decode.FuzzNMEA", "adapters/decode.FuzzShape", "adapters/decode.FuzzRegexp", "adapters/decode.FuzzJSON", "adapters/decode.FuzzCommand", "adapters/decode.FuzzHex", "adapters/decode.FuzzBase64", "adapters/decode.FuzzKeyValue", "adapters/decode.FuzzBinary", "adapters/decode.FuzzCSV", "adapters/decode.FuzzCSVColumns"},
 	"answers of Modbus devices":                 {"adapters/modbus.FuzzValue", "adapters/modbus.FuzzRTU", "adapters/modbus.FuzzTCP", "adapters/modbus.FuzzCheckReply"},
+	"mosquitto.conf, its ACL and passwords":     {"cmd/packetboat/mosquitto.FuzzImport"},
 	"what packetboat frame guesses from":        {"adapters/guess.FuzzOf"},
+	"mosquitto.conf":                            {"cmd/packetboat/mosquitto.FuzzImport"},
 	"JSON objects that the bridge adds time to": {"bridge.FuzzAStampedObjectKeepsItsFields"},
 }
 

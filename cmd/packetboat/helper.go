@@ -19,8 +19,8 @@ const helperCommand = "hash-passwords"
 // upgrade has replaced its file.
 func helper() []string { return []string{"/proc/self/exe", helperCommand} }
 
-// runHelper computes hashes until standard input ends. Whatever else the machine
-// has to do comes first.
+// runHelper computes hashes until standard input ends. What else the machine has to
+// do mostly comes first.
 func runHelper(in, out, errOut *os.File) int {
 	runtime.GOMAXPROCS(1)
 	lowerPriority()
@@ -34,11 +34,11 @@ func runHelper(in, out, errOut *os.File) int {
 // lowerPriority does so for all threads, as far as the system lets it; threads that
 // they start inherit it.
 func lowerPriority() {
-	const least = 19
+	const low = 10 // a tenth of a processor that somebody else wants: logins must not starve
 	tasks, _ := os.ReadDir("/proc/self/task")
 	for _, t := range tasks {
 		if id, err := strconv.Atoi(t.Name()); err == nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, id, least)
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, low)
 		}
 	}
 }

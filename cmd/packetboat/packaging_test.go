@@ -40,7 +40,7 @@ func TestTheUnitsHaveNoMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The program need not be installed here.
-		there := strings.ReplaceAll(string(text), "/usr/local/bin/packetboat", self)
+		there := strings.ReplaceAll(string(text), "/usr/bin/packetboat", self)
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(there), 0o644); err != nil {
 			t.Fatal(err)
@@ -67,6 +67,10 @@ func TestTheUnitLetsTheServiceDoItsWork(t *testing.T) {
 	}
 	for _, c := range []struct{ key, value, why string }{
 		{"Type", "notify", "READY=1 is sent"},
+		{"WatchdogSec", "30", "WATCHDOG=1 is sent"},
+		{"StartLimitIntervalSec", "0", "it must come back without anybody"},
+		{"RequiresMountsFor", "/var/lib/packetboat", "the default of gateway.data_dir"},
+		{"ExecStart", "/usr/bin/packetboat run", "where the package puts it"},
 		{"ExecReload", "/bin/kill -HUP $MAINPID", "SIGHUP reads the configuration again"},
 		{"RestartPreventExitStatus", "2", "a wrong configuration ends with it"},
 		{"SupplementaryGroups", "dialout", "serial ports are the group's"},
@@ -89,7 +93,6 @@ func TestTheUnitLetsTheServiceDoItsWork(t *testing.T) {
 		{"ProtectClock", "whether the clock is synchronised"},
 		{"ProcSubset", "/proc/locks, the boot id"},
 		{"PrivateNetwork", "a broker"},
-		{"WatchdogSec", "the gateway does not feed one"},
 	} {
 		if v, ok := set[c.key]; ok {
 			t.Errorf("%s=%s takes away what the service needs: %s", c.key, v, c.why)

@@ -22,6 +22,8 @@ const queueHelp = `  ls                 what waits for whom, since when, and wha
   verify             read the whole log again and compare it with the ledgers
   rename OLD NEW     give a bridge's queue to a bridge of another name
   purge QUEUE        end everything that waits; what was purged is counted
+  replay QUEUE       have the dead letters in bridge/NAME/dead go to the cloud once
+                     more, for when the rule or the permission is right now
 
 A QUEUE is session/ID, bridge/NAME/LANE (the priority of its [[bridge.up]], 0 to
 3), bridge/NAME/dead (what the cloud will not take, with the reason) or
@@ -50,6 +52,7 @@ type queueSource interface {
 	Verify(ctx context.Context, progress func(done, total int64)) (*admin.Verification, error)
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
+	Replay(ctx context.Context, queue string) (uint64, error)
 	ResetBridge(ctx context.Context, name string) (admin.Reset, error)
 }
 
@@ -69,6 +72,7 @@ func queueVerbs() []queueVerb {
 		{name: "verify", run: queueVerify},
 		{name: "rename", words: []string{"OLD", "NEW"}, changes: true, run: queueRename},
 		{name: "purge", words: []string{"QUEUE"}, changes: true, run: queuePurge},
+		{name: "replay", words: []string{"QUEUE"}, changes: true, run: queueReplay},
 	}
 }
 
@@ -368,4 +372,12 @@ func queuePurge(ctx context.Context, e *env, s queueSource, q *queueFlags, words
 	}
 	fmt.Fprintf(e.out, "%s: %d messages purged\n", words[0], n)
 	return nil
+}
+
+func queueReplay(ctx context.Context, e *env, s queueSource, _ *queueFlags, words []string) error {
+	n, err := s.Replay(ctx, words[0])
+	if n > 0 || err == nil {
+		fmt.Fprintf(e.out, "%s: %d messages queued again\n", words[0], n)
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -13,7 +14,8 @@ import (
 
 const runHelp = `It runs until SIGTERM or SIGINT; a second one ends it at once. The log goes to
 standard error: text on a terminal, fields in the journal, else JSON ([log] format).
-Under systemd with Type=notify it tells when it is ready, and its state.
+Under systemd with Type=notify it tells when it is ready, and its state; with
+WatchdogSec=, that its router makes progress.
 
 On SIGHUP (systemctl reload, packetboat reload) the configuration is read again
 and what has changed of the bridges is acted on: their queues stay. A
@@ -30,6 +32,10 @@ func runCommand(ctx context.Context, e *env, args []string) int {
 	if !ok {
 		return exitUsage
 	}
+	// A crash, and the watchdog's SIGABRT, would be exit code 2 with Go's default: to
+	// the unit that is a wrong configuration, after which it does not start again.
+	// So they end it by the signal, after the stacks of all goroutines.
+	debug.SetTraceback("crash")
 	log := gateway.NewLog(cfg.Log, e.err)
 	g := gateway.New(cfg, gateway.Options{
 		Log: log, Version: version(), Helper: helper(),

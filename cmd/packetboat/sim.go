@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -111,14 +112,19 @@ func (s *simFlags) terminal() (master *os.File, path string, closing func(), err
 	if *s.link == "" {
 		return master, path, closing, nil
 	}
-	if old, err := os.Readlink(*s.link); err == nil && strings.HasPrefix(old, "/dev/pts/") {
-		_ = os.Remove(*s.link) // of an earlier run
-	}
-	if err := os.Symlink(path, *s.link); err != nil {
+	link, err := filepath.Abs(*s.link) // as a configuration has to name it
+	if err != nil {
 		closing()
 		return nil, "", nil, err
 	}
-	return master, *s.link, func() { _ = os.Remove(*s.link); _ = master.Close() }, nil
+	if old, err := os.Readlink(link); err == nil && strings.HasPrefix(old, "/dev/pts/") {
+		_ = os.Remove(link) // of an earlier run
+	}
+	if err := os.Symlink(path, link); err != nil {
+		closing()
+		return nil, "", nil, err
+	}
+	return master, link, func() { _ = os.Remove(link); _ = master.Close() }, nil
 }
 
 func simSerial(ctx context.Context, e *env, s *simFlags, words []string) error {

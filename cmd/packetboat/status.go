@@ -14,8 +14,10 @@ import (
 )
 
 const statusHelp = `It asks the gateway that runs, by its socket (admin.socket): is it flowing, what
-waits, what was lost, what is wrong and what to do about it. The exit code is 1
-when something is wrong, or when no gateway answers.
+waits and since when, how long there is room and when it has drained at the rate of
+the last minute, what was lost, what is wrong and what to do about it. The exit code
+is 1 when something is wrong, or when no gateway answers. packetboat doctor looks
+for causes itself, also when no gateway runs.
 `
 
 func statusCommand(ctx context.Context, e *env, args []string) int {
@@ -60,29 +62,30 @@ func statusCommand(ctx context.Context, e *env, args []string) int {
 	return exitFine
 }
 
+// printStatus shows one screen: is it flowing, what waits and since when, for how
+// long there is room, what was lost, what is wrong and what to do.
 func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	now := st.Clock.Now
+	fmt.Fprintf(w, "flowing\t%s\n", flowText(st))
 	fmt.Fprintf(w, "gateway\t%s, packetboat %s, up %s\n", st.ID, st.Version, seconds(st.Uptime))
-	fmt.Fprintf(w, "clients\t%d connected\n", st.Clients)
+	for i := range st.Bridges {
+		fmt.Fprintf(w, "bridge %s\t%s\n", st.Bridges[i].Name, bridgeText(&st.Bridges[i], now))
+	}
 	if a := st.Adapters; a.Configured > 0 {
 		fmt.Fprintf(w, "adapters\t%d of %d ready\n", a.Ready, a.Configured)
 	}
-	for _, b := range st.Bridges {
-		fmt.Fprintf(w, "bridge %s\t%s, %d waiting", b.Name, b.State, b.Waiting)
-		if b.Waiting > 0 {
-			fmt.Fprintf(w, ", the oldest for %s", seconds(b.Oldest))
-		}
-		if b.DeadLetters > 0 {
-			fmt.Fprintf(w, ", %d dead letters", b.DeadLetters)
-		}
-		fmt.Fprintln(w)
-	}
-	disk := fmt.Sprintf("%s in %s", mebibytes(st.Disk.Bytes), st.Disk.Dir)
-	if st.Disk.MaxSize > 0 {
-		disk = fmt.Sprintf("%s of %s in %s", mebibytes(st.Disk.Bytes), mebibytes(st.Disk.MaxSize), st.Disk.Dir)
-	}
-	fmt.Fprintf(w, "queue\t%s, slowest sync %s\n", disk, time.Duration(st.Disk.SlowestSync*float64(time.Second)).Round(100*time.Microsecond))
+	fmt.Fprintf(w, "clients\t%d connected\n", st.Clients)
+	fmt.Fprintf(w, "queue\t%s\n", queueText(&st.Disk))
 	fmt.Fprintf(w, "lost\t%s\n", lostText(lostInAll(q)))
+	if g := newestGap(q.Gaps); g != nil {
+		fmt.Fprintf(w, "newest loss\t%s\n", visible(gapText(g)))
+	}
+	if st.Clock.Synchronised {
+		fmt.Fprintf(w, "clock\t%s, synchronised\n", now.Format(time.RFC3339))
+	} else {
+		fmt.Fprintf(w, "clock\t%s, NOT synchronised: times may be wrong (timedatectl)\n", now.Format(time.RFC3339))
+	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -90,12 +93,122 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 		if i == 0 {
 			fmt.Fprintln(out, "\nwhat is wrong:")
 		}
-		fmt.Fprintf(out, "  %s\n", p.What)
+		fmt.Fprintf(out, "  %s\n", visible(p.What))
 		if p.Remedy != "" {
-			fmt.Fprintf(out, "    -> %s\n", p.Remedy)
+			fmt.Fprintf(out, "    -> %s\n", visible(p.Remedy))
 		}
 	}
 	return nil
+}
+
+// flowText answers the first question.
+func flowText(st *admin.Status) string {
+	waiting, oldest := uint64(0), 0.0
+	for i := range st.Bridges {
+		waiting += st.Bridges[i].Waiting
+		oldest = max(oldest, st.Bridges[i].Oldest)
+	}
+	waits := "nothing waits"
+	if waiting > 0 {
+		waits = fmt.Sprintf("%d messages wait, the oldest for %s", waiting, seconds(oldest))
+	}
+	switch {
+	case st.Flowing == admin.FlowYes && len(st.Bridges) == 0:
+		return "yes, between the devices here; no bridge is configured"
+	case st.Flowing == admin.FlowYes:
+		return "yes, " + waits
+	case st.Flowing == admin.FlowPartly:
+		return "partly: " + waits
+	}
+	return "NO: " + waits
+}
+
+// bridgeText is a bridge in one line.
+func bridgeText(b *admin.Bridge, now time.Time) string {
+	text := b.State
+	if !b.Since.IsZero() {
+		since := fmt.Sprintf(" for %s", ago(now, b.Since))
+		if b.State != "online" && b.State != "stalled" {
+			since = fmt.Sprintf(", not connected since %s (%s)", b.Since.Local().Format(time.DateTime), ago(now, b.Since))
+		}
+		text += since
+	}
+	text += fmt.Sprintf(", %d waiting", b.Waiting)
+	if b.Waiting > 0 {
+		text += ", the oldest for " + seconds(b.Oldest)
+		if b.DrainedIn != nil {
+			text += ", drained in " + about(*b.DrainedIn)
+		}
+	}
+	if b.DeadLetters > 0 {
+		text += fmt.Sprintf(", %d dead letters", b.DeadLetters)
+	}
+	return text
+}
+
+// queueText is the disk queue in one line.
+func queueText(d *admin.Disk) string {
+	text := sizeText(d.Bytes)
+	if d.MaxSize > 0 {
+		text += " of " + sizeText(d.MaxSize)
+	}
+	text += " in " + d.Dir
+	switch {
+	case d.FullIn != nil && *d.FullIn < 1:
+		text += ", FULL"
+	case d.FullIn != nil:
+		text += ", full in " + about(*d.FullIn)
+	}
+	if d.FreeBytes >= 0 {
+		text += fmt.Sprintf(", %s free on the disk", sizeText(d.FreeBytes))
+	}
+	return text + fmt.Sprintf(", slowest sync %s", time.Duration(d.SlowestSync*float64(time.Second)).Round(100*time.Microsecond))
+}
+
+// about is a forecast: no more exact than it can be.
+func about(s float64) string {
+	switch d := time.Duration(min(s, 1e9) * float64(time.Second)); {
+	case s < 1:
+		return "less than 1s"
+	case s < 120:
+		return fmt.Sprintf("about %.0fs", s)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("about %.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("about %.0f h", d.Hours())
+	case d < 730*24*time.Hour:
+		return fmt.Sprintf("about %.0f days", d.Hours()/24)
+	}
+	return "years"
+}
+
+// newestGap is the one whose messages came last; nil for none.
+func newestGap(gaps []admin.Gap) (newest *admin.Gap) {
+	for i := range gaps {
+		if newest == nil || !gaps[i].To.Before(newest.To) {
+			newest = &gaps[i]
+		}
+	}
+	return newest
+}
+
+// gapText is a gap in one line.
+func gapText(g *admin.Gap) string {
+	queue := g.Queue
+	if queue == "" {
+		queue = "unknown queue"
+	}
+	text := fmt.Sprintf("%d %s (%s), received %s to %s", g.Count, g.Reason, queue, g.From.Local().Format(time.DateTime), g.To.Local().Format(time.DateTime))
+	if !g.Trusted {
+		text += " by a clock that was not synchronised"
+	}
+	for i, t := range g.Topics {
+		if i == shownTopics {
+			return text + ", …"
+		}
+		text += fmt.Sprintf(", %s %d", t.Topic, t.Count)
+	}
+	return text
 }
 
 // lostInAll adds up what was lost, by kind of queue and reason.
@@ -110,4 +223,10 @@ func lostInAll(q *admin.Queues) map[string]uint64 {
 	return sum
 }
 
-func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+// sizeText is so many bytes as people read them.
+func sizeText(n int64) string {
+	if n >= 10<<30 {
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

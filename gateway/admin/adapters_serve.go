@@ -14,7 +14,7 @@ import (
 // adapterDetails looks at an adapter, and has its frames kept for a while.
 func adapterDetails(a adapters.Adapter, now time.Time) AdapterDetails {
 	st := a.Stats()
-	seen, trouble := a.Recent().Look(now)
+	seen := a.Recent().Look(now)
 	d := AdapterDetails{
 		Name: a.Name(), Kind: a.Kind(), Ready: st.Ready, Links: st.Open, LastFrame: st.LastFrame.UTC(),
 		Counters: map[string]uint64{}, Frames: make([]Frame, 0, len(seen)),
@@ -23,7 +23,7 @@ func adapterDetails(a adapters.Adapter, now time.Time) AdapterDetails {
 		d.LastFrame = time.Time{}
 	}
 	if !st.Ready {
-		if d.Error = trouble; trouble == "" {
+		if d.Error = st.Problem; d.Error == "" {
 			d.Error = "not open yet"
 		}
 	}

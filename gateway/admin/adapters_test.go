@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/json"
-	"errors"
 	"testing"
 	"time"
 
@@ -12,12 +11,13 @@ import (
 // silentAdapter is one whose port is not there.
 type silentAdapter struct{ fakeAdapter }
 
-func (silentAdapter) Stats() adapters.Stats { return adapters.Stats{Undecoded: 3} }
+func (silentAdapter) Stats() adapters.Stats {
+	return adapters.Stats{Undecoded: 3, Problem: "no such port"}
+}
 
 func TestAdaptersAreShownWithTheirLastFrames(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")
 	gone := silentAdapter{fakeAdapter{new(adapters.Recent)}}
-	gone.recent.Trouble(errors.New("no such port"))
 	w.opt.Sources.Adapters = append(w.opt.Sources.Adapters, gone)
 	ask := func() (list AdapterList) {
 		t.Helper()

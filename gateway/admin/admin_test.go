@@ -25,6 +25,7 @@ type source interface {
 	Verify(ctx context.Context, progress func(done, total int64)) (*Verification, error)
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
+	Replay(ctx context.Context, queue string) (uint64, error)
 	ResetBridge(ctx context.Context, name string) (Reset, error)
 }
 

@@ -10,6 +10,7 @@
 //	POST /v1/verify                       the log against the ledgers, with progress, as JSON Lines
 //	POST /v1/rename {"from": "", "to": ""}
 //	POST /v1/purge  {"queue": ""}
+//	POST /v1/replay {"queue": ""}        dead letters go to the cloud once more
 //	POST /v1/reload                       read the configuration again
 //	GET  /v1/bridges                      the bridges in full: state, lanes, counters
 //	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
@@ -31,7 +32,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"packetboat/broker/packet"
 	"packetboat/broker/store"
 )
 
@@ -112,36 +112,6 @@ type Message struct {
 	Base64   []byte    `json:"base64,omitempty"` // a payload that is no text
 
 	DeadLetter *DeadLetter `json:"dead_letter,omitempty"`
-}
-
-// DeadLetter says why a message is one.
-type DeadLetter struct {
-	Reason   string `json:"reason"`
-	Queue    string `json:"queue"`              // that gave it up
-	Received string `json:"received,omitempty"` // by the gateway, RFC 3339
-}
-
-// deadLetterOf reads what the store has added to a dead letter; nil for any other
-// message.
-func deadLetterOf(props []byte) *DeadLetter {
-	var d DeadLetter
-	_ = packet.EachProp(props, func(id byte, key, value []byte) bool {
-		if id == packet.PropUser {
-			switch string(key) {
-			case store.DeadReason:
-				d.Reason = string(value)
-			case store.DeadQueue:
-				d.Queue = string(value)
-			case store.DeadReceived:
-				d.Received = string(value)
-			}
-		}
-		return true
-	})
-	if d.Queue == "" {
-		return nil
-	}
-	return &d
 }
 
 func messageOf(d *store.Delivery) Message {
@@ -225,11 +195,27 @@ type Status struct {
 	ID       string    `json:"id"`
 	Version  string    `json:"version"`
 	Uptime   float64   `json:"uptime_seconds"`
+	Flowing  string    `json:"flowing"`  // what comes in goes on: FlowYes, FlowPartly, FlowNo
 	Problems []Problem `json:"problems"` // what is wrong, the worst first
 	Disk     Disk      `json:"disk"`
 	Bridges  []Bridge  `json:"bridges"`
 	Adapters Adapters  `json:"adapters"`
 	Clients  int64     `json:"clients"` // connected
+	Lost     uint64    `json:"lost"`    // messages, of all queues, for whatever reason
+	Clock    Clock     `json:"clock"`
+}
+
+// What Status.Flowing is.
+const (
+	FlowYes    = "yes"
+	FlowPartly = "partly" // some bridges or adapters do not work
+	FlowNo     = "no"     // nothing reaches any cloud, or the disk or the queue takes nothing
+)
+
+// Clock is the gateway's.
+type Clock struct {
+	Now          time.Time `json:"now"`
+	Synchronised bool      `json:"synchronised"` // as the kernel has been told, by NTP say
 }
 
 // Problem is something that an operator should know, and what to do about it.
@@ -241,8 +227,10 @@ type Problem struct {
 // Disk is the state of the disk queue.
 type Disk struct {
 	Dir          string   `json:"dir"`
-	Bytes        int64    `json:"bytes"`    // of all files
-	MaxSize      int64    `json:"max_size"` // 0 = none
+	Bytes        int64    `json:"bytes"`           // of all files
+	MaxSize      int64    `json:"max_size"`        // 0 = none
+	FullIn       *float64 `json:"full_in_seconds"` // at the rate of the last minute, until messages are dropped or refused; null: it does not fill
+	FreeBytes    int64    `json:"free_bytes"`      // of the file system; -1: not known
 	Segments     int64    `json:"segments"`
 	Failed       string   `json:"failed,omitempty"` // why it takes no writes
 	SlowestSync  float64  `json:"slowest_sync_seconds"`
@@ -262,11 +250,13 @@ func DiskOf(s *store.Store) Disk {
 
 // Bridge is the state of a bridge.
 type Bridge struct {
-	Name    string  `json:"name"`
-	State   string  `json:"state"`
-	Error   string  `json:"error,omitempty"`
-	Waiting uint64  `json:"waiting"`
-	Oldest  float64 `json:"oldest_seconds"`
+	Name      string    `json:"name"`
+	State     string    `json:"state"`
+	Since     time.Time `json:"since,omitzero"` // of the state
+	Error     string    `json:"error,omitempty"`
+	Waiting   uint64    `json:"waiting"`
+	Oldest    float64   `json:"oldest_seconds"`
+	DrainedIn *float64  `json:"drained_in_seconds"` // at the rate of the last minute, with what comes in; null: not known, or never
 
 	DeadLetters uint64 `json:"dead_letters"` // kept of what the cloud would not take
 }

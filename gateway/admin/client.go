@@ -149,6 +149,13 @@ func (c *Client) Purge(ctx context.Context, queue string) (uint64, error) {
 	return a.Purged, err
 }
 
+// Replay is [Local.Replay]; on an error, that says how many.
+func (c *Client) Replay(ctx context.Context, queue string) (uint64, error) {
+	var a struct{ Replayed uint64 }
+	err := c.get(ctx, http.MethodPost, "replay", map[string]string{"queue": queue}, &a)
+	return a.Replayed, err
+}
+
 // Reload has the gateway read its configuration again and act on it.
 func (c *Client) Reload(ctx context.Context) (did Changes, err error) {
 	return did, c.get(ctx, http.MethodPost, "reload", nil, &did)

@@ -67,7 +67,7 @@ func (l *Local) Messages(ctx context.Context, queue string, last uint64, f func(
 		}
 		m := messageOf(&d)
 		if kind(queue) == kind("bridge/") && strings.HasSuffix(queue, "/dead") {
-			m.DeadLetter = deadLetterOf(d.Props)
+			_, m.DeadLetter = splitDead(d.Props)
 		}
 		if err := errors.Join(ctx.Err(), f(&m)); err != nil {
 			return err

@@ -98,6 +98,7 @@ func (s *Server) handler() *routes {
 	mux.HandleFunc("POST /v1/verify", s.verify)
 	mux.HandleFunc("POST /v1/rename", s.rename)
 	mux.HandleFunc("POST /v1/purge", s.purge)
+	mux.HandleFunc("POST /v1/replay", s.replay)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		did, err := s.Reload(r.Context())
 		answer(w, did, err)
@@ -201,6 +202,21 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]uint64{"purged": n}, err)
 }
 
+func (s *Server) replay(w http.ResponseWriter, r *http.Request) {
+	var q struct{ Queue string }
+	if !read(w, r, &q) {
+		return
+	}
+	n, err := s.Replay(r.Context(), q.Queue)
+	if n > 0 {
+		s.Log.Info("dead letters were queued again by an operator", "queue", q.Queue, "messages", n)
+	}
+	if err != nil && n > 0 {
+		err = fmt.Errorf("%w; %d were queued again", err, n)
+	}
+	answer(w, map[string]uint64{"replayed": n}, err)
+}
+
 func (s *Server) reset(w http.ResponseWriter, r *http.Request) {
 	var q struct{ Bridge string }
 	if !read(w, r, &q) {
@@ -241,7 +257,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge), errors.Is(err, ErrNoClient):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrKind):
+	case errors.Is(err, ErrKind), errors.Is(err, ErrNotDead):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrInUse), errors.Is(err, store.ErrExists):
 		status = http.StatusConflict

@@ -134,7 +134,7 @@ func (s *soak) back() {
 	s.t.Helper()
 	s.g.await("nobody is connected", s.alone)
 	s.g.await("all files are closed", func() bool { return s.g.open() <= s.files })
-	now, most := s.g.rss(), s.memory+64<<10
+	now, most := s.g.rss(), s.memory+16<<10
 	within := time.Duration(scale(1, 10)) * time.Minute
 	began := time.Now()
 	await(s.t, within, fmt.Sprintf("memory is back below %d KiB", most), func() bool { return s.g.rss() <= most })

@@ -1,0 +1,192 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"packetboat/broker/packet"
+)
+
+// reader cuts packets out of what comes.
+type reader struct {
+	conn     net.Conn
+	version  byte
+	buf      []byte // buf[from:to] was read and is not used
+	from, to int
+}
+
+// next reads a packet. Its body is valid until the next call.
+func (r *reader) next() (typ, flags byte, body []byte, err error) {
+	for {
+		typ, flags, body, n, err := packet.Next(r.buf[r.from:r.to], 0)
+		if err != nil || n > 0 {
+			r.from += n
+			return typ, flags, body, err
+		}
+		if r.from > 0 {
+			r.to = copy(r.buf, r.buf[r.from:r.to])
+			r.from = 0
+		}
+		if r.to == len(r.buf) {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+		k, err := r.conn.Read(r.buf[r.to:])
+		if r.to += k; err != nil {
+			return 0, 0, nil, err
+		}
+	}
+}
+
+// read hands over what comes, until the connection ends; what comes after the end of
+// ctx it drops.
+func (c *Conn) read(ctx context.Context, r *reader, events chan<- any) error {
+	received := map[uint16]bool{} // QoS 2: handed over, and PUBREL has not come
+	for {
+		typ, flags, body, err := r.next()
+		if err != nil {
+			return c.ending(err)
+		}
+		select {
+		case c.life <- struct{}{}:
+		default:
+		}
+		event, err := c.take(typ, flags, body, received)
+		if err != nil {
+			return err
+		}
+		if event == nil {
+			continue
+		}
+		c.waits.Store(true)
+		select {
+		case events <- event:
+		case <-ctx.Done():
+			// Close takes leave: nobody takes it any more, and the broker must not
+			// stumble over a connection that is closed before it has read the last
+			// acknowledgement.
+		}
+		c.waits.Store(false)
+	}
+}
+
+// ending says in words how a connection ends.
+func (c *Conn) ending(err error) error {
+	var bad *packet.Error
+	switch {
+	case c.silent.Load():
+		return errors.New("the broker does not answer any more")
+	case errors.As(err, &bad):
+		return fmt.Errorf("the broker sent what is not MQTT: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return errors.New("the broker has closed the connection without a reason (it does so when another client comes with the same id, when it stops, and, before MQTT 5, on what it does not allow)")
+	}
+	return fmt.Errorf("the connection has ended: %w", err)
+}
+
+// take makes an event of a packet, or answers it; nil: neither.
+func (c *Conn) take(typ, flags byte, body []byte, received map[uint16]bool) (any, error) {
+	switch typ {
+	case packet.PUBLISH:
+		return c.message(flags, body, received)
+	case packet.PUBACK, packet.PUBREC, packet.PUBREL, packet.PUBCOMP:
+		a, err := packet.ParseAck(typ, flags, body, c.version)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case typ == packet.PUBREC && a.Code < 0x80:
+			return nil, c.ack(packet.PUBREL, a.ID)
+		case typ == packet.PUBREL:
+			delete(received, a.ID)
+			return nil, c.ack(packet.PUBCOMP, a.ID)
+		}
+		return Ack{a.ID, a.Code, reasonString(a.Props)}, nil
+	case packet.SUBACK:
+		var a packet.Suback
+		if err := packet.ParseSuback(typ, body, c.version, &a); err != nil {
+			return nil, err
+		}
+		return Suback{a.ID, bytes.Clone(a.Codes), reasonString(a.Props)}, nil
+	case packet.DISCONNECT:
+		var d packet.Disconnect
+		if err := packet.ParseDisconnect(body, c.version, &d); err != nil {
+			return nil, err
+		}
+		return nil, &Refused{What: "to go on", Code: d.Code, Text: d.ReasonString}
+	}
+	return nil, nil
+}
+
+// message makes one of a PUBLISH; nil: it has come before.
+func (c *Conn) message(flags byte, body []byte, received map[uint16]bool) (any, error) {
+	m := &Message{At: time.Now()}
+	if err := packet.ParsePublish(flags, body, c.version, &m.Publish); err != nil {
+		return nil, err
+	}
+	if m.QoS == 2 {
+		if received[m.ID] {
+			return nil, c.ack(packet.PUBREC, m.ID)
+		}
+		received[m.ID] = true
+	}
+	m.Topic = string([]byte(m.Topic)) // it aliases body, as the others do
+	m.Payload, m.Props = bytes.Clone(m.Payload), bytes.Clone(m.Props)
+	m.SubscriptionIDs = slices.Clone(m.SubscriptionIDs)
+	return m, nil
+}
+
+// reasonString is the broker's own words among encoded properties.
+func reasonString(props []byte) (text string) {
+	_ = packet.EachProp(props, func(id byte, val, _ []byte) bool { // they were checked with the packet
+		if id == packet.PropReasonString {
+			text = string(val)
+		}
+		return true
+	})
+	return text
+}
+
+// keepAlive asks whether the broker is there, and ends the connection when it does
+// not answer.
+func (c *Conn) keepAlive(ctx context.Context, keep time.Duration) {
+	tick := time.NewTicker(keep / 2)
+	defer tick.Stop()
+	silent := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.life:
+			silent = 0
+			continue
+		case <-tick.C:
+		}
+		if c.waits.Load() {
+			silent = 0 // it is this side that does not read
+		}
+		if silent++; silent > 2 {
+			c.silent.Store(true)
+			_ = c.net.Close() // the reader says so
+			return
+		}
+		_ = c.write(func(b []byte) []byte { return packet.AppendPing(b, packet.PINGREQ) }) // so does it here
+	}
+}
+
+func socketRemedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "be root, or in the group of the service (usermod -aG packetboat USER)"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return "no gateway listens there: systemctl status packetboat"
+	}
+	return ""
+}
