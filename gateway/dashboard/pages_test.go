@@ -27,7 +27,7 @@ var views = []struct {
 	page, title string
 	shows       []string
 }{
-	{"overview", "Overview", []string{"bridge dark is", "1 of 2 adapters are not ready", "Comes in", "Drained in", "Full in", "Lost", "MQTT clients", "scale", "gps", "not reached", "answers", "highest"}},
+	{"overview", "Overview", []string{"bridge dark is", "adapter gps is not ready", "Comes in", "Drained in", "Full in", "Lost", "MQTT clients", "scale", "gps", "not reached", "answers", "highest"}},
 	{"queue", "Queue", []string{"Forecast", "bridge/dark/0", "bridge/cloud/dead", "session/panel-1", "Nothing was lost", "Written today"}},
 	{"bridges", "Bridges", []string{"online", "127.0.0.1:1", "connection refused", "In flight", "bridge/dark/0", "Reset the session"}},
 	{"adapters", "Adapters", []string{"there-is-no-gps", "not ready", "TCP, devices connect", `{"kg": 12.45}`, "7b 22 6b 67", "57 20 31 32", "mill-3/scale"}},
