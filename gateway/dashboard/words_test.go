@@ -41,6 +41,9 @@ func TestNumbersReadWell(t *testing.T) {
 		{"the slowest bridge counts", "pages/outlook", "drainedIn([{waiting: 1, drained_in_seconds: 5}, {waiting: 2, drained_in_seconds: 90}])[0]", "1 min 30 s"},
 		{"a bridge that is away drains never", "pages/outlook",
 			"drainedIn([{name: 'a', state: 'online', waiting: 1, drained_in_seconds: null}, {name: 'b', state: 'refused', waiting: 1, drained_in_seconds: null}]).join('|')", "unknown||b is refused"},
+		{"nothing is said of what is not known", "pages/outlook", "fullIn({}).join('|')", "unknown||"},
+		{"a queue that fills this year or the next", "pages/outlook", "fullIn({full_in_seconds: 1e7}).join('|')", "—||not within 30 days"},
+		{"a queue that fills today", "pages/outlook", "fullIn({full_in_seconds: 15300}).join('|')", "4 h 15 min||as it fills now"},
 		{"a queue that does not fill", "pages/outlook", "fullIn({full_in_seconds: null}).join('|')", "—||it does not fill"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@
 
 import { span } from "../format.js";
 
+const longest = 30 * 86400; // seconds: what is later is a guess
 const unknown = (v) => v === null || v === undefined;
 
 // drainedIn is when nothing will wait for bridges any more.
@@ -16,5 +17,8 @@ export function drainedIn(bridges) {
 
 // fullIn is when the disk queue will take no more.
 export function fullIn(disk) {
-  return unknown(disk.full_in_seconds) ? ["—", "", "it does not fill"] : [span(disk.full_in_seconds), "", "as it fills now"];
+  if (disk.full_in_seconds === undefined) return ["unknown", "", ""];
+  if (disk.full_in_seconds === null) return ["—", "", "it does not fill"];
+  if (disk.full_in_seconds > longest) return ["—", "", "not within 30 days"];
+  return [span(disk.full_in_seconds), "", "as it fills now"];
 }
