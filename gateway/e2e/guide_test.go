@@ -66,25 +66,25 @@ func TestTheGuideRunsAsWritten(t *testing.T) {
 	}
 }
 
-// restoring is the part of docs/operations.md that a fresh machine can show.
+// restoring is the part of docs/maintenance.md that a fresh machine can show.
 func restoring(t *testing.T) []guideBlock {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile("../../docs/maintenance.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, part, found := strings.Cut(string(text), "\n## Backup and restore\n")
-	part, _, ends := strings.Cut(part, "\n## Wear\n")
+	part, _, ends := strings.Cut(part, "\n## What a card has to take\n")
 	if !found || !ends {
-		t.Fatal("docs/operations.md: the sections from Backup and restore to Wear were not found")
+		t.Fatal("docs/maintenance.md: the sections on backups and cards were not found")
 	}
 	blocks, err := readGuide(part)
 	if err != nil {
-		t.Fatalf("docs/operations.md: %v", err)
+		t.Fatalf("docs/maintenance.md: %v", err)
 	}
 	for i := range blocks {
 		blocks[i].line += strings.Count(before, "\n") + 2
-		blocks[i].file = "docs/operations.md"
+		blocks[i].file = "docs/maintenance.md"
 	}
 	return blocks
 }
@@ -227,7 +227,9 @@ func (m *machine) run(b *guideBlock) (output string, code int) {
 	if b.untilCtrlC {
 		background = ">/dev/null &"
 	}
-	fmt.Fprintf(m.in, "cat >%[1]s <<'%[2]s'\n%[3]s%[2]s\n. %[1]s 2>&1 </dev/null %[4]s\necho \"%[2]s $?\"\n", file, end, b.commands, background)
+	// All in one shell, as somebody types it; the code is that of the last command that
+	// failed, 0 if none did.
+	fmt.Fprintf(m.in, "cat >%[1]s <<'%[2]s'\n%[3]s%[2]s\ncode=0; trap 'code=$?' ERR\n. %[1]s 2>&1 </dev/null %[4]s\necho \"%[2]s $code\"\n", file, end, b.commands, background)
 	var text strings.Builder
 	late := time.After(2 * patience)
 	for {
