@@ -100,10 +100,16 @@ func debPackage(t *testing.T) string {
 			t.Skipf("%s is not here: needs Debian, and what scripts/test installs", tool)
 		}
 	}
-	if out, err := exec.Command("unshare", "-mnpuf", "true").CombinedOutput(); err != nil {
-		t.Skipf("no namespaces can be made here: %v: %s", err, out)
-	}
 	dir := t.TempDir()
+	try := exec.Command("unshare", "-mnpuf", "sh", "-ec", `mount --make-rprivate /
+		mount -t tmpfs tmpfs .
+		mkdir upper work root
+		mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+		ip link add one type veth peer name other`)
+	try.Dir = t.TempDir()
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("this kernel does not let us make a machine: %v: %s", err, out)
+	}
 	c := exec.Command("../../scripts/package", "-arch", runtime.GOARCH, dir)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", c, err, out)
