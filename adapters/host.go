@@ -24,14 +24,25 @@ type Host struct {
 }
 
 // NewHost is the Host of adapters on b and its store.
+//
+// An adapter may be made in the place of one of the same name that has ended and is
+// not closed yet: no command is missed in between, and one that was not finished is
+// there again. The old one's detach does nothing then.
 func NewHost(b *broker.Broker, st *store.Store, log *slog.Logger) Host {
+	attached := map[string]*broker.Attachment{} // by adapter; Attach is called by one goroutine at a time
 	return Host{Broker: b, Disk: st, Log: log, Attach: func(name, filter string) (Commands, func(), error) {
-		a, err := b.Attach("adapter/"+name, 0, []broker.Subscription{
-			{Filter: filter, QoS: 2, MinQoS: 1, NoRetained: true},
-		}, nil)
-		if err != nil {
+		subs := []broker.Subscription{{Filter: filter, QoS: 2, MinQoS: 1, NoRetained: true}}
+		var a *broker.Attachment
+		err := errors.New("none before it")
+		if old := attached[name]; old != nil {
+			a, err = old.Replace(subs, nil) // fails where it is closed
+		}
+		if err == nil {
+			a.Lane(0).Rewind()
+		} else if a, err = b.Attach("adapter/"+name, 0, subs, nil); err != nil {
 			return nil, nil, err
 		}
+		attached[name] = a
 		a.Lane(0).Prompt() // a crash should not dispense twice
 		return a.Lane(0), a.Close, nil
 	}}

@@ -68,3 +68,55 @@ listen = ":7000"
 	stop()
 	wg.Wait()
 }
+
+// TestAnAdapterInThePlaceOfAnother: no command is missed or had twice, one that was
+// not finished is there again, and the old adapter's end changes nothing.
+func TestAnAdapterInThePlaceOfAnother(t *testing.T) {
+	st, _ := openStore(t, t.TempDir())
+	b, err := broker.New(broker.Options{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHost(b, st, nil)
+	attach := func(filter string) (Commands, func()) {
+		t.Helper()
+		c, detach, err := h.Attach("dev", filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, detach
+	}
+	command := func(topic, payload string) {
+		t.Helper()
+		if _, err := b.Publish(&broker.Message{Topic: topic, Payload: []byte(payload), QoS: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func(c Commands, want string) uint64 {
+		t.Helper()
+		d, err := c.Next(t.Context())
+		if err != nil || string(d.Payload) != want {
+			t.Fatalf("%q, %v; want %q", d.Payload, err, want)
+		}
+		return d.Seq
+	}
+	old, detachOld := attach("a/set")
+	command("a/set", "1")
+	old.Done(next(old, "1"))
+	command("a/set", "2")
+	next(old, "2") // not finished
+	command("a/set", "3")
+	now, detach := attach("b/set")
+	command("b/set", "4")
+	command("a/set", "nobody wants it any more")
+	detachOld()
+	command("b/set", "5")
+	for _, want := range []string{"2", "3", "4", "5"} {
+		now.Done(next(now, want))
+	}
+	detach()
+	command("b/set", "nobody is there")
+	again, _ := attach("b/set") // after a while without commands
+	command("b/set", "6")
+	again.Done(next(again, "6"))
+}

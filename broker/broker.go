@@ -168,7 +168,8 @@ type Broker struct {
 	due       time.Time            // when housekeeping has to look next; zero = never
 
 	rules    atomic.Pointer[acl.Rules] // set with mu held
-	tap      atomic.Pointer[tap]       // nil: nobody looks at what is routed
+	pace     atomic.Pointer[paceLimits]
+	tap      atomic.Pointer[tap] // nil: nobody looks at what is routed
 	taps     taps
 	retained retained
 	sys      sys
@@ -210,6 +211,7 @@ func New(opt Options) (*Broker, error) {
 		outputs:  budget{most: max(allOutput, 2*opt.MaxRetainedSize)},
 		connects: budget{most: allConnects},
 	}
+	b.SetPace(opt.MessagesPerSecond, opt.BytesPerSecond)
 	b.routers.New = func() any { return newRouter(b) }
 	b.durable = b.isDurable
 	b.unrouted.init(opt.Unrouted)

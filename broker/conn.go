@@ -89,7 +89,7 @@ func (b *Broker) newConn(nc net.Conn) *conn {
 	c.log = b.log
 	c.sock.init(nc)
 	c.in.own = c.sock.raw == nil
-	c.pace = newPace(&b.opt)
+	c.pace = newPace(b.pace.Load())
 	c.onDurable = func() { b.flushers.push(c, workAnswers) }
 	return c
 }

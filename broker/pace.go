@@ -44,16 +44,26 @@ const (
 	restMin = 20 * time.Millisecond
 )
 
-func newPace(o *Options) *pace {
-	if o.MessagesPerSecond == 0 && o.BytesPerSecond == 0 {
+// paceLimits are what a client may send in a second; 0: no limit.
+type paceLimits struct {
+	messages int
+	bytes    int64
+}
+
+// SetPace changes Options.MessagesPerSecond and BytesPerSecond for connections that
+// are made from now on.
+func (b *Broker) SetPace(messages int, bytes int64) { b.pace.Store(&paceLimits{messages, bytes}) }
+
+func newPace(l *paceLimits) *pace {
+	if l.messages == 0 && l.bytes == 0 {
 		return nil
 	}
 	p := &pace{}
-	if o.MessagesPerSecond > 0 {
-		p.perMessage = time.Second / time.Duration(o.MessagesPerSecond)
+	if l.messages > 0 {
+		p.perMessage = time.Second / time.Duration(l.messages)
 	}
-	if o.BytesPerSecond > 0 {
-		p.perByte = float64(time.Second) / float64(o.BytesPerSecond)
+	if l.bytes > 0 {
+		p.perByte = float64(time.Second) / float64(l.bytes)
 	}
 	return p
 }

@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"packetboat/adapters"
-	"packetboat/adapters/modbus"
-	"packetboat/adapters/serial"
-	"packetboat/adapters/tcp"
 	"packetboat/bridge"
 	"packetboat/broker"
 	"packetboat/broker/store"
@@ -29,6 +26,10 @@ type Options struct {
 	// Helper is the command whose process calls users.Help, and so verifies
 	// passwords; none: this process does.
 	Helper []string
+
+	// SetLevel has Log tell what is of that level ("debug", "info", "warn", "error")
+	// and above from now on; nil: it cannot be changed.
+	SetLevel func(level string)
 
 	// Load reads the configuration again, and checks it, for Reload; nil: it cannot
 	// be.
@@ -55,13 +56,15 @@ type Gateway struct {
 	broker   *broker.Broker
 	access   []config.AuthRule // in force
 	bridges  bridges
-	adapters []adapters.Adapter
+	devices  devices
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
+	inForce  config.Limits // of Run's goroutine
+	level    string        // of the log, likewise
 	logins   logins
-	doors    []*door // listeners that were or will be opened
-	beat     *pulse  // the router's
+	listened listeners
+	beat     *pulse // the router's
 	web      atomic.Pointer[web]
 	trend    trend
 	logs     admin.LogRing // what log has told, for operators
@@ -88,6 +91,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	g.cfg, g.opt, g.log, g.passed = cfg, opt, opt.Log, passedSockets
 	g.shown.Store(cfg)
 	g.connects = newConnectPace(cfg.Limits.ConnectsPerSecond)
+	g.inForce, g.level = cfg.Limits, cfg.Log.Level
 	g.work, g.over = make(chan func(context.Context)), make(chan struct{})
 	g.bridges.make = g.newBridge
 	return g
@@ -145,20 +149,18 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer end(edge)
 	g.beat = newPulse(g.routes)
 	edge.run("sign of life", g.beat.run)
-	for _, a := range g.adapters {
-		edge.run("adapter "+a.Name(), a.Run)
-	}
+	g.devices.start(edge)
 	edge.run("trend", func(ctx context.Context) error { return g.trend.run(ctx, g.sample) })
 	open := g.listen(edge)
 	g.awaitDoors(ctx)
 	g.openAdmin(edge) // when there is something to tell
 	bridges := len(g.bridges.all())
-	if open+len(g.adapters)+bridges == 0 {
+	if open+len(g.devices.all())+bridges == 0 {
 		return errors.New("nothing can run: no listener could be opened, and no adapter or bridge is configured")
 	}
 
 	g.log.Info("gateway runs", "id", g.cfg.Gateway.ID, "version", g.opt.Version, "data_dir", g.cfg.Gateway.DataDir,
-		"listeners", open, "adapters", len(g.adapters), "bridges", bridges)
+		"listeners", open, "adapters", len(g.devices.all()), "bridges", bridges)
 	if limit := g.watchdogOf(); limit > 0 {
 		edge.run("watchdog", func(ctx context.Context) error { return feed(ctx, g.beat, limit, g.opt.Notify) })
 	}
@@ -188,32 +190,9 @@ func (g *Gateway) build() error {
 		return fmt.Errorf("%s: %w", g.cfg.At("bridge"), err)
 	}
 	host := adapters.NewHost(g.broker, g.store, g.log)
-	for i := range g.cfg.Serial {
-		if c := g.cfg.Serial[i]; c.Enabled {
-			a, err := serial.New(c, host)
-			if err != nil {
-				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("serial[%d]", i)), c.Name, err)
-			}
-			g.adapters = append(g.adapters, a)
-		}
-	}
-	for i := range g.cfg.TCP {
-		if c := g.cfg.TCP[i]; c.Enabled {
-			a, err := tcp.New(c, host)
-			if err != nil {
-				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("tcp[%d]", i)), c.Name, err)
-			}
-			g.adapters = append(g.adapters, a)
-		}
-	}
-	for i := range g.cfg.Modbus {
-		if c := g.cfg.Modbus[i]; c.Enabled {
-			a, err := modbus.New(c, host)
-			if err != nil {
-				return fmt.Errorf("%s: adapter %s: %w", g.cfg.At(fmt.Sprintf("modbus[%d]", i)), c.Name, err)
-			}
-			g.adapters = append(g.adapters, a)
-		}
+	g.devices.make = func(c any) (adapters.Adapter, error) { return newAdapter(c, host) }
+	if _, err := g.devices.apply(g.cfg, deviceSections(g.cfg)); err != nil {
+		return err
 	}
 	g.warnAbandoned(g.cfg)
 	return nil
@@ -227,9 +206,7 @@ func (g *Gateway) newBridge(c config.Bridge, replaces *bridge.Bridge) (*bridge.B
 }
 
 func (g *Gateway) detach() {
-	for _, a := range g.adapters {
-		a.Close()
-	}
+	g.devices.detach()
 	g.bridges.detach()
 }
 
@@ -253,19 +230,39 @@ func newStage(ctx context.Context, fail func(error)) *stage {
 }
 
 // run starts a part.
-func (s *stage) run(part string, f func(ctx context.Context) error) {
+func (s *stage) run(name string, f func(ctx context.Context) error) { s.begin(name, f) }
+
+// A part is one of a stage that may end before it.
+type part struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// halt ends a part and returns when it has ended.
+func (p *part) halt() {
+	p.stop()
+	<-p.done
+}
+
+// begin is run, of a part that may be halted.
+func (s *stage) begin(name string, f func(ctx context.Context) error) *part {
+	ctx, stop := context.WithCancel(s.ctx)
+	p := &part{stop: stop, done: make(chan struct{})}
 	s.wg.Go(func() {
-		err := f(s.ctx)
-		if s.ctx.Err() == nil {
-			s.fail(fmt.Errorf("%s ended: %w", part, errors.Join(err, errUnexpected)))
+		defer close(p.done)
+		defer stop()
+		err := f(ctx)
+		if ctx.Err() == nil {
+			s.fail(fmt.Errorf("%s ended: %w", name, errors.Join(err, errUnexpected)))
 			return
 		}
 		if err != nil {
 			s.mu.Lock()
-			s.errs = append(s.errs, fmt.Errorf("stop %s: %w", part, err))
+			s.errs = append(s.errs, fmt.Errorf("stop %s: %w", name, err))
 			s.mu.Unlock()
 		}
 	})
+	return p
 }
 
 var errUnexpected = errors.New("it should have run until the gateway stops")

@@ -24,7 +24,7 @@ type journalHandler struct {
 
 // journalOut is what all handlers of a logger share.
 type journalOut struct {
-	level slog.Level
+	level slog.Leveler
 	send  func(message string, priority journal.Priority, vars map[string]string) error
 	rest  io.Writer // for what the journal does not take
 
@@ -34,7 +34,7 @@ type journalOut struct {
 
 type journalField struct{ name, value string }
 
-func newJournal(level slog.Level, rest io.Writer) *journalHandler {
+func newJournal(level slog.Leveler, rest io.Writer) *journalHandler {
 	out := &journalOut{level: level, send: journal.Send, rest: rest}
 	return &journalHandler{out: out, prefix: "PACKETBOAT_", text: slog.NewTextHandler(&out.buf, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
@@ -48,7 +48,9 @@ func newJournal(level slog.Level, rest io.Writer) *journalHandler {
 }
 
 // Enabled is of slog.Handler.
-func (h *journalHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.out.level }
+func (h *journalHandler) Enabled(_ context.Context, l slog.Level) bool {
+	return l >= h.out.level.Level()
+}
 
 // Handle sends a record.
 func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {

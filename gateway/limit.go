@@ -50,7 +50,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if !l.pace.allow(c.RemoteAddr(), time.Now()) {
 			l.tooFast.add(c, func(n int, last string) {
 				l.log.Warn("connections refused: more than connects_per_second from one address", "listener", l.Addr().String(),
-					"connects_per_second", l.pace.perSecond, "refused", n, "last", last)
+					"connects_per_second", l.pace.perSecond.Load(), "refused", n, "last", last)
 			})
 			continue
 		}
@@ -117,29 +117,35 @@ func (c *plainConn) Close() error { c.less(); return c.Conn.Close() }
 // It remembers an address for as long as what it did counts, a second: memory
 // is bounded by how many connections can be accepted in two seconds.
 type connectPace struct {
-	perSecond int
+	perSecond atomic.Int64 // 0: no limit
 	mu        sync.Mutex
 	swept     time.Time
 	full      map[netip.Addr]time.Time // when the address has used up nothing any more
 }
 
-// newConnectPace gives the limit; nil when there is none.
+// newConnectPace gives the limit; 0: none.
 func newConnectPace(perSecond int) *connectPace {
-	if perSecond == 0 {
-		return nil
-	}
-	return &connectPace{perSecond: perSecond, full: make(map[netip.Addr]time.Time)}
+	p := &connectPace{full: make(map[netip.Addr]time.Time)}
+	p.set(perSecond)
+	return p
 }
+
+// set changes the limit.
+func (p *connectPace) set(perSecond int) { p.perSecond.Store(int64(perSecond)) }
 
 // allow reports whether the address may have one more connection at that time.
 // A second's worth may come at once.
 func (p *connectPace) allow(a net.Addr, now time.Time) bool {
+	if p == nil {
+		return true
+	}
 	tcp, ok := a.(*net.TCPAddr)
-	if p == nil || !ok {
+	perSecond := p.perSecond.Load()
+	if !ok || perSecond == 0 {
 		return true
 	}
 	from := tcp.AddrPort().Addr().Unmap().WithZone("")
-	each := time.Second / time.Duration(p.perSecond)
+	each := time.Second / time.Duration(perSecond)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.swept) >= time.Second {

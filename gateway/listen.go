@@ -23,6 +23,7 @@ const reopenAfter = 5 * time.Second
 // A door is a listener, open or to be opened.
 type door struct {
 	g    *Gateway
+	conf *config.Config // that has cfg
 	cfg  *config.Listener
 	key  string        // listener[0]
 	file *os.File      // the socket that systemd holds; nil: none
@@ -32,6 +33,7 @@ type door struct {
 	ln    net.Listener // nil: to be opened
 	certs *certs       // nil: no TLS, or not read yet
 	told  string       // why it does not open, since it last did
+	part  *part
 
 	isOpen atomic.Bool
 	shown  shown
@@ -43,60 +45,6 @@ type shown struct {
 	certs   atomic.Pointer[certs]         // nil: no TLS, or not read yet
 }
 
-// listen opens all listeners and lets them be served in s; those that cannot
-// be opened are tried again there. It returns how many are open.
-func (g *Gateway) listen(s *stage) (open int) {
-	for i := range g.cfg.Listeners {
-		for _, d := range g.doorsOf(i) {
-			err := d.open(s.ctx)
-			switch {
-			case err == nil:
-				open++
-			case d.cfg.Implied && absent(err):
-				g.log.Debug("not listening", "address", d.cfg.Address, "error", err)
-				continue
-			default:
-				d.complain(err)
-			}
-			g.doors = append(g.doors, d)
-			s.run("listener "+d.cfg.Address, d.serve)
-		}
-	}
-	for _, name := range g.sockets.names() {
-		if !g.named(name) {
-			g.log.Warn("systemd has passed a socket that no [[listener]] takes", "name", name,
-				"remedy", `give a [[listener]] the address "systemd:`+name+`", or remove the socket from the unit`)
-		}
-	}
-	g.checkFiles()
-	return open
-}
-
-// doorsOf makes the doors of a [[listener]]: one, but for several sockets that
-// systemd holds under one name.
-func (g *Gateway) doorsOf(i int) []*door {
-	d := door{g: g, cfg: &g.cfg.Listeners[i], key: fmt.Sprintf("listener[%d]", i), most: new(atomic.Int64)}
-	network, name := d.cfg.Network()
-	if network != "systemd" || len(g.sockets[name]) == 0 {
-		return []*door{{g: d.g, cfg: d.cfg, key: d.key, most: d.most}}
-	}
-	var doors []*door
-	for _, f := range g.sockets[name] {
-		doors = append(doors, &door{g: d.g, cfg: d.cfg, key: d.key, most: d.most, file: f})
-	}
-	return doors
-}
-
-// named reports whether a [[listener]] takes systemd's socket of that name.
-func (g *Gateway) named(name string) bool {
-	for i := range g.cfg.Listeners {
-		if network, n := g.cfg.Listeners[i].Network(); network == "systemd" && n == name {
-			return true
-		}
-	}
-	return false
-}
-
 // doorsWithin bounds what ready waits for: an adapter's address may be a name
 // that nobody resolves.
 const doorsWithin = time.Second
@@ -106,7 +54,7 @@ const doorsWithin = time.Second
 func (g *Gateway) awaitDoors(ctx context.Context) {
 	timer := time.NewTimer(doorsWithin)
 	defer timer.Stop()
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		t, ok := a.(interface{ Tried() <-chan struct{} })
 		if !ok {
 			continue
@@ -248,13 +196,13 @@ func (d *door) complain(err error) {
 	}
 	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself"})
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
-		"remedy", remedy, "config", d.g.cfg.At(d.key+key).String())
+		"remedy", remedy, "config", d.conf.At(d.key+key).String())
 }
 
 // checkFiles warns when fewer files may be open than connections. That the soft
 // limit is raised to the hard one, package syscall sees to.
-func (g *Gateway) checkFiles() {
-	need := FilesNeeded(g.cfg)
+func (g *Gateway) checkFiles(c *config.Config) {
+	need := FilesNeeded(c)
 	var may syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= need {
 		return

@@ -353,7 +353,7 @@ func TestThatFewerFilesMayBeOpenThanConnectionsIsSaid(t *testing.T) {
 			continue // no limit here
 		}
 		g := New(parse(t, sections(t, text)), Options{Log: slog.New(newHandler("debug", "journal", r))})
-		g.checkFiles()
+		g.checkFiles(g.cfg)
 		if got := r.logged(fmt.Sprintf("set LimitNOFILE=%d in the systemd unit", most+100)); got != want {
 			t.Errorf("%d connections, %d files: %s", most, may.Cur, r.log.String())
 		}

@@ -13,8 +13,12 @@ import (
 	"packetboat/config"
 )
 
-// NewLog makes the logger that the configuration asks for, onto f.
-func NewLog(cfg config.Log, f *os.File) *slog.Logger {
+// NewLog makes the logger that the configuration asks for, onto f. setLevel changes
+// its level to one that the configuration may name; any goroutine may call it.
+func NewLog(cfg config.Log, f *os.File) (log *slog.Logger, setLevel func(level string)) {
+	var level slog.LevelVar
+	setLevel = func(name string) { level.Set(levelOf(name)) }
+	setLevel(cfg.Level)
 	format := cfg.Format
 	if format == "auto" {
 		switch {
@@ -27,9 +31,9 @@ func NewLog(cfg config.Log, f *os.File) *slog.Logger {
 		}
 	}
 	if format == "journal" {
-		return slog.New(newJournal(levelOf(cfg.Level), f))
+		return slog.New(newJournal(&level, f)), setLevel
 	}
-	return slog.New(newHandler(cfg.Level, format, f))
+	return slog.New(newHandlerAt(&level, format, f)), setLevel
 }
 
 func levelOf(name string) slog.Level {
@@ -39,7 +43,11 @@ func levelOf(name string) slog.Level {
 }
 
 func newHandler(level, format string, w io.Writer) slog.Handler {
-	opt := &slog.HandlerOptions{Level: levelOf(level)}
+	return newHandlerAt(levelOf(level), format, w)
+}
+
+func newHandlerAt(level slog.Leveler, format string, w io.Writer) slog.Handler {
+	opt := &slog.HandlerOptions{Level: level}
 	switch format {
 	case "json":
 		opt.ReplaceAttr = readable

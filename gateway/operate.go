@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"packetboat/adapters"
 	"packetboat/bridge"
 	"packetboat/gateway/admin"
 )
@@ -16,7 +15,7 @@ func (g *Gateway) openAdmin(s *stage) {
 	s.run("wear", g.wear.run)
 	api := &admin.Server{
 		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
-		Adapters: func() []adapters.Adapter { return g.adapters }, Log: g.log,
+		Adapters: g.devices.all, Log: g.log,
 		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
 	}
 	s.run("history", api.Recorder.Run)
@@ -46,7 +45,7 @@ func (g *Gateway) uses(owner string) bool {
 			return true
 		}
 	}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		if owner == "adapter/"+a.Name() {
 			return true
 		}

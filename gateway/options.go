@@ -87,7 +87,7 @@ func (g *Gateway) warnAbandoned(cfg *config.Config) {
 	for _, b := range g.bridges.all() {
 		known = append(known, "bridge/"+b.Name())
 	}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		known = append(known, "adapter/"+a.Name())
 	}
 	waiting := map[string]uint64{}

@@ -76,13 +76,13 @@ func (g *Gateway) outlook() outlook {
 	o.denials, o.denied = g.broker.Denials()
 	o.room = room{maxSize: int64(g.cfg.Queue.MaxSize), size: g.store.Room(), free: freeBytes(g.cfg.Gateway.DataDir), minFree: g.limits.minFree}
 	o.room.fill, _ = fillRate(old, s)
-	for _, d := range g.doors {
+	for _, d := range g.listened.doors() {
 		o.look(&d.shown, d.isOpen.Load())
 	}
 	if w := g.web.Load(); w != nil {
 		o.look(&w.shown, w.isOpen.Load())
 	}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		o.adapters = append(o.adapters, g.adapterState(a, old, s))
 	}
 	return o

@@ -16,8 +16,9 @@ import (
 var ErrNotRunning = errors.New("the gateway is not running")
 
 // Reload reads the configuration again and acts on what has changed in it: the
-// access rules, the users and the bridges. Connections (but for those of users that
-// are gone), queues and everything else stay as they are. It returns
+// access rules, the users, the bridges, adapters and listeners, the limits and the
+// level of the log. Connections (but for those of users that are gone and of
+// listeners that have changed), queues and everything else stay as they are. It returns
 // when that is done, and logs the outcome. With mistakes in the configuration
 // nothing is changed; the error is [config.Errors] then. Another error says what
 // could not be done; what could is. Any goroutine.
@@ -91,8 +92,17 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	if did.Rules, err = g.changeRules(cfg); err != nil {
 		return did, err
 	}
+	did.Limits = g.changeLimits(cfg.Limits)
+	if g.opt.SetLevel != nil && cfg.Log.Level != g.level {
+		g.opt.SetLevel(cfg.Log.Level)
+		g.level, did.LogLevel = cfg.Log.Level, cfg.Log.Level
+	}
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
+	var e error
+	did.Adapters, e = g.devices.apply(cfg, deviceSections(cfg))
+	err = errors.Join(err, e)
+	did.Listeners = g.changeListeners(cfg)
 	g.warnAbandoned(cfg)
 	g.shown.Store(cfg)
 	return did, err
@@ -113,6 +123,19 @@ func (g *Gateway) changeRules(cfg *config.Config) (changed bool, err error) {
 	return true, nil
 }
 
+// changeLimits puts other limits in force and reports whether they are others. What
+// a client may send in a second is that of its connection: from the next one on.
+func (g *Gateway) changeLimits(l config.Limits) (changed bool) {
+	if l == g.inForce {
+		return false
+	}
+	g.inForce = l
+	g.connects.set(l.ConnectsPerSecond)
+	g.logins.users.SetFailedLogins(l.FailedLogins)
+	g.broker.SetPace(l.MessagesPerSecond, int64(l.BytesPerSecond))
+	return true
+}
+
 // reloading is what systemd is told first [sd_notify(3)].
 func reloading() string {
 	return daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec()
@@ -124,12 +147,17 @@ func otherSections(old, now *config.Config) []string {
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
 	for i := range a.NumField() {
 		f := a.Type().Field(i)
-		if !f.IsExported() || f.Name == "Bridges" {
+		if !f.IsExported() {
 			continue
 		}
 		x, y := a.Field(i).Interface(), b.Field(i).Interface()
-		if f.Name == "Auth" {
+		switch f.Name {
+		case "Bridges", "Serial", "TCP", "Modbus", "Listeners", "Limits":
+			continue
+		case "Auth":
 			x, y = old.Auth.Users, now.Auth.Users
+		case "Log":
+			x, y = old.Log.Format, now.Log.Format
 		}
 		if !reflect.DeepEqual(x, y) {
 			list = append(list, "["+f.Tag.Get("toml")+"]")

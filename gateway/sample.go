@@ -7,7 +7,7 @@ import "packetboat/gateway/admin"
 func (g *Gateway) record() admin.Sample {
 	b := g.broker.Stats()
 	s := admin.Sample{QueueBytes: g.store.Stats().DiskBytes, QueueLimit: int64(g.cfg.Queue.MaxSize), In: b.PublishReceived, Out: b.PublishSent}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		s.In += a.Stats().Published
 	}
 	for _, b := range g.bridges.all() {

@@ -95,7 +95,7 @@ type bridgeState struct {
 
 func (g *Gateway) snapshot() snapshot {
 	disk := g.store.Stats()
-	s := snapshot{failed: g.store.Failed(), ledgerErrors: disk.LedgerErrors, adapters: len(g.adapters), clients: g.broker.Stats().Connections}
+	s := snapshot{failed: g.store.Failed(), ledgerErrors: disk.LedgerErrors, adapters: len(g.devices.all()), clients: g.broker.Stats().Connections}
 	for i := range disk.Damage {
 		if !disk.Damage[i].Torn {
 			s.damage++
@@ -112,7 +112,7 @@ func (g *Gateway) snapshot() snapshot {
 		st.flow.waiting = st.waiting
 		s.bridges = append(s.bridges, st)
 	}
-	for _, d := range g.doors {
+	for _, d := range g.listened.doors() {
 		if !d.isOpen.Load() {
 			s.closed = append(s.closed, d.cfg.Address)
 		}
@@ -120,7 +120,7 @@ func (g *Gateway) snapshot() snapshot {
 	if w := g.web.Load(); w != nil && !w.isOpen.Load() {
 		s.closed = append(s.closed, w.cfg.Address+" (admin.address)")
 	}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		st := a.Stats()
 		if st.Ready {
 			s.ready++

@@ -122,7 +122,7 @@ func (g *Gateway) sample() sample {
 	for _, b := range g.bridges.all() {
 		s.bridges[b.Name()] = flowOf(b)
 	}
-	for _, a := range g.adapters {
+	for _, a := range g.devices.all() {
 		st := a.Stats()
 		s.adapters[a.Name()] = frames{
 			bytes: st.Frame.Bytes, good: st.Frame.Frames - min(st.Undecoded, st.Frame.Frames), bad: st.Frame.Bad() + st.Undecoded, undecoded: st.Undecoded,

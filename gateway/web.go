@@ -51,7 +51,7 @@ func (g *Gateway) openWeb(s *stage, api *admin.Server) {
 		API: api,
 		Sources: admin.Sources{
 			ID: g.cfg.Gateway.ID, Version: g.opt.Version, Broker: g.broker, Store: g.store, Users: g.logins.users, Wear: g.wear.report,
-			Bridges: g.bridges.all, Adapters: g.adapters,
+			Bridges: g.bridges.all, Adapters: g.devices.all,
 		},
 		Alive: g.beat.feel, Ready: g.ready,
 		Address: w.cfg.Address, Serves: w.serves,
@@ -160,8 +160,8 @@ func (w *web) complain(err error) {
 // ready says why devices cannot be served, for /readyz: a listener is shut, or
 // the queue takes nothing. Clouds and devices that are away are no reason.
 func (g *Gateway) ready() error {
-	shut := 0
-	for _, d := range g.doors {
+	shut, doors := 0, g.listened.doors()
+	for _, d := range doors {
 		if !d.isOpen.Load() {
 			shut++
 		}
@@ -170,7 +170,7 @@ func (g *Gateway) ready() error {
 	case g.store.Failed() != nil:
 		return errors.New("the disk queue takes no writes")
 	case shut > 0:
-		return fmt.Errorf("%d of %d listeners are not open", shut, len(g.doors))
+		return fmt.Errorf("%d of %d listeners are not open", shut, len(doors))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package users
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,8 +11,8 @@ import (
 // address that has too many in a minute, for a minute. An address of IPv6 is its
 // /64: who has one of these has them all.
 type guard struct {
-	most int // 0: no limit
-	size int // addresses at most; beyond it some other is forgotten
+	most atomic.Int64 // 0: no limit
+	size int          // addresses at most; beyond it some other is forgotten
 
 	mu    sync.Mutex // guards the rest
 	swept time.Time
@@ -44,7 +45,7 @@ func source(a netip.Addr) netip.Addr {
 // the same address. But then each wrong guess at a known user tells something, at
 // no cost: of those there may be as many as of failures, see guessed.
 func (g *guard) refused(a netip.Addr, now time.Time) (refused, unlessKnown bool) {
-	if g.most == 0 || !a.IsValid() {
+	if g.most.Load() == 0 || !a.IsValid() {
 		return false, true
 	}
 	g.mu.Lock()
@@ -53,7 +54,7 @@ func (g *guard) refused(a netip.Addr, now time.Time) (refused, unlessKnown bool)
 	if f == nil || !now.Before(f.until) {
 		return false, true
 	}
-	return true, f.n < g.most
+	return true, f.n < int(g.most.Load())
 }
 
 // guessed counts a wrong guess at a known user from an address that is refused.
@@ -68,7 +69,7 @@ func (g *guard) guessed(a netip.Addr, now time.Time) {
 // failed counts a failed login. It reports whether the address is refused from
 // now on.
 func (g *guard) failed(a netip.Addr, now time.Time) (refused bool) {
-	if g.most == 0 || !a.IsValid() {
+	if g.most.Load() == 0 || !a.IsValid() {
 		return false
 	}
 	a = source(a)
@@ -94,7 +95,7 @@ func (g *guard) failed(a netip.Addr, now time.Time) (refused bool) {
 		*f = failures{since: now}
 	}
 	f.n++
-	if f.n < g.most {
+	if f.n < int(g.most.Load()) {
 		return false
 	}
 	*f = failures{since: now, until: now.Add(period)}

@@ -8,7 +8,9 @@ import (
 )
 
 func newGuard(most, size int) *guard {
-	return &guard{most: most, size: size, from: make(map[netip.Addr]*failures)}
+	g := &guard{size: size, from: make(map[netip.Addr]*failures)}
+	g.most.Store(int64(most))
+	return g
 }
 
 var day = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

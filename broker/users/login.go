@@ -201,7 +201,7 @@ func (u *Users) count(j *job) {
 		}
 		if ok, missed := u.told.allow(now); ok {
 			u.log.Warn("logins are refused for a minute: too many from this address have failed",
-				"address", from.String(), "failed_logins", u.guard.most, "last_user", j.name, "not_logged_before", missed)
+				"address", from.String(), "failed_logins", u.guard.most.Load(), "last_user", j.name, "not_logged_before", missed)
 		}
 	}
 }

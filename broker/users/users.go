@@ -100,7 +100,7 @@ func New(opt Options) *Users {
 	}
 	u := &Users{
 		opt: opt, log: opt.Log,
-		guard: guard{most: opt.FailedLogins, size: opt.Addresses, from: make(map[netip.Addr]*failures)},
+		guard: guard{size: opt.Addresses, from: make(map[netip.Addr]*failures)},
 		seed:  maphash.MakeSeed(),
 		jobs:  make(chan *job, opt.Queue),
 		fresh: make(chan struct{}, 1),
@@ -108,10 +108,15 @@ func New(opt Options) *Users {
 		calls: make(map[call]*job),
 	}
 	_, _ = rand.Read(u.key[:]) // never fails
+	u.SetFailedLogins(opt.FailedLogins)
 	u.look = lookAt(opt.Path)
 	u.readLocked(true) // nobody else has u yet
 	return u
 }
+
+// SetFailedLogins changes Options.FailedLogins. An address that is refused already
+// stays so for its minute.
+func (u *Users) SetFailedLogins(most int) { u.guard.most.Store(int64(most)) }
 
 // lookEvery is how often Run looks whether the file has changed. A login looks,
 // too; this is for users that are gone, and do not log in.

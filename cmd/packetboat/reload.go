@@ -6,9 +6,10 @@ import (
 )
 
 const reloadHelp = `The gateway that runs reads its configuration again, as on SIGHUP (systemctl
-reload), and tells what it has changed. Bridges are added, changed, removed; their
-queues stay, and so do all connections of devices. What else has changed waits for
-a restart. A configuration with mistakes changes nothing, and is exit code 2.
+reload), and tells what it has changed: bridges, adapters, listeners, users, access
+rules, limits, the level of the log. All queues stay, and so do the connections of
+what has not changed. What else has changed waits for a restart. A configuration
+with mistakes changes nothing, and is exit code 2.
 `
 
 func reloadCommand(ctx context.Context, e *env, args []string) int {

@@ -17,9 +17,10 @@ standard error: text on a terminal, fields in the journal, else JSON ([log] form
 Under systemd with Type=notify it tells when it is ready, and its state; with
 WatchdogSec=, that its router makes progress.
 
-On SIGHUP (systemctl reload, packetboat reload) the configuration is read again
-and what has changed of the bridges is acted on: their queues stay. A
-configuration with mistakes changes nothing.
+On SIGHUP (systemctl reload, packetboat reload) the configuration is read again.
+Bridges, adapters, listeners, users, access rules, limits and the level of the log
+change; all queues stay, and so do the connections of what has not changed. The rest
+waits for a restart. A configuration with mistakes changes nothing.
 `
 
 func runCommand(ctx context.Context, e *env, args []string) int {
@@ -36,9 +37,9 @@ func runCommand(ctx context.Context, e *env, args []string) int {
 	// the unit that is a wrong configuration, after which it does not start again.
 	// So they end it by the signal, after the stacks of all goroutines.
 	debug.SetTraceback("crash")
-	log := gateway.NewLog(cfg.Log, e.err)
+	log, setLevel := gateway.NewLog(cfg.Log, e.err)
 	g := gateway.New(cfg, gateway.Options{
-		Log: log, Version: version(), Helper: helper(),
+		Log: log, SetLevel: setLevel, Version: version(), Helper: helper(),
 		Load: func() (*config.Config, error) { return loadChecked(*path) },
 	})
 	ctx, cancel := context.WithCancel(ctx)

@@ -18,7 +18,8 @@ func (silentAdapter) Stats() adapters.Stats {
 func TestAdaptersAreShownWithTheirLastFrames(t *testing.T) {
 	w := newWeb(t, "127.0.0.1:8580")
 	gone := silentAdapter{fakeAdapter{new(adapters.Recent)}}
-	w.opt.Sources.Adapters = append(w.opt.Sources.Adapters, gone)
+	list := append(w.opt.Sources.Adapters(), gone)
+	w.opt.Sources.Adapters = func() []adapters.Adapter { return list }
 	ask := func() (list AdapterList) {
 		t.Helper()
 		if err := json.NewDecoder(w.do(asks{path: "/v1/adapters"}).Body).Decode(&list); err != nil || len(list.Adapters) != 2 {
@@ -26,12 +27,12 @@ func TestAdaptersAreShownWithTheirLastFrames(t *testing.T) {
 		}
 		return list
 	}
-	scale := w.opt.Sources.Adapters[0].Recent()
+	scale := list[0].Recent()
 	now := time.Now()
 	scale.Frame(now, "ttyUSB0", []byte("nobody looks"), "t")
 	scale.Wrong(now, "ttyUSB0", []byte("W\x00\xff €"), "not decoded: no number")
-	list := ask()
-	s, g := list.Adapters[0], list.Adapters[1]
+	asked := ask()
+	s, g := asked.Adapters[0], asked.Adapters[1]
 	if s.Kind != "serial" || !s.Ready || s.Error != "" || s.LastFrame != time.Unix(5, 0).UTC() || s.Counters["published_frames"] != 7 {
 		t.Errorf("%+v", s)
 	}

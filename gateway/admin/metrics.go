@@ -26,7 +26,7 @@ type Sources struct {
 	Users       *users.Users
 	Wear        func() *Wear
 	Bridges     func() []*bridge.Bridge
-	Adapters    []adapters.Adapter
+	Adapters    func() []adapters.Adapter
 }
 
 // metrics is the handler of /metrics. Each answer reads the parts anew; nothing
@@ -111,7 +111,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		s := bridgeState{Stats: b.Stats(), state: b.State(), dead: b.DeadLetters()}
 		collect(out, bridgeRows, &s, []string{"bridge"}, b.Name())
 	}
-	for _, a := range c.from.Adapters {
+	for _, a := range c.from.Adapters() {
 		s := a.Stats()
 		collect(out, adapterRows, &s, []string{"adapter"}, a.Name())
 	}

@@ -67,11 +67,11 @@ func newWeb(t testing.TB, address string, names ...string) *webRig {
 		Bridges:       func() *Bridges { return &Bridges{Bridges: []BridgeDetails{}} },
 		Reset:         local.ResetBridge,
 	}
-	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters }
+	api.Adapters = func() []adapters.Adapter { return r.Web.opt.Sources.Adapters() }
 	r.Web = NewWeb(WebOptions{
 		API: api,
 		Sources: Sources{ID: "gw", Version: "v", Broker: b, Store: s, Users: u, Wear: api.Wear,
-			Bridges: func() []*bridge.Bridge { return nil }, Adapters: []adapters.Adapter{fakeAdapter{new(adapters.Recent)}}},
+			Bridges: func() []*bridge.Bridge { return nil }, Adapters: theAdapters(fakeAdapter{new(adapters.Recent)})},
 		Alive: func(context.Context) error { return nil }, Ready: func() error { return nil },
 		Address: address, Serves: func(host string) bool { return host == "gw.lan" },
 		Users: u, Names: names, Log: quiet, Now: func() time.Time { return r.now },
@@ -475,4 +475,8 @@ func TestTheStatusIsWhatTheSocketSays(t *testing.T) {
 	if got := w.do(asks{method: "HEAD"}).StatusCode; got != 200 {
 		t.Errorf("HEAD: %d", got)
 	}
+}
+
+func theAdapters(list ...adapters.Adapter) func() []adapters.Adapter {
+	return func() []adapters.Adapter { return list }
 }

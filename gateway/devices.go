@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"packetboat/adapters"
+	"packetboat/adapters/modbus"
+	"packetboat/adapters/serial"
+	"packetboat/adapters/tcp"
+	"packetboat/config"
+	"packetboat/gateway/admin"
+)
+
+// devices are the adapters that are configured now. As bridges, they run, change,
+// come and go one by one, and what is queued for them stays.
+type devices struct {
+	make func(section any) (adapters.Adapter, error)
+
+	stage *stage // in which they run; nil before start
+
+	mu   sync.Mutex // list, for readers beside the goroutine that changes it
+	list []*device
+}
+
+// device is an adapter and its run.
+type device struct {
+	adapters.Adapter
+	section deviceSection
+	part    *part
+}
+
+// deviceSection is one of the configuration.
+type deviceSection struct {
+	key, name string
+	cfg       any // config.Serial, config.TCP, config.Modbus
+}
+
+// deviceSections are the adapters that are enabled.
+func deviceSections(c *config.Config) (list []deviceSection) {
+	add := func(kind string, i int, name string, enabled bool, cfg any) {
+		if enabled {
+			list = append(list, deviceSection{fmt.Sprintf("%s[%d]", kind, i), name, cfg})
+		}
+	}
+	for i, x := range c.Serial {
+		add("serial", i, x.Name, x.Enabled, x)
+	}
+	for i, x := range c.TCP {
+		add("tcp", i, x.Name, x.Enabled, x)
+	}
+	for i, x := range c.Modbus {
+		add("modbus", i, x.Name, x.Enabled, x)
+	}
+	return list
+}
+
+// newAdapter makes the adapter of a section, and attaches it.
+func newAdapter(section any, host adapters.Host) (adapters.Adapter, error) {
+	switch c := section.(type) {
+	case config.Serial:
+		return serial.New(c, host)
+	case config.TCP:
+		return tcp.New(c, host)
+	case config.Modbus:
+		return modbus.New(c, host)
+	}
+	return nil, fmt.Errorf("no adapter is made of %T", section)
+}
+
+// all are the adapters that there are now.
+func (d *devices) all() []adapters.Adapter {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]adapters.Adapter, len(d.list))
+	for i, x := range d.list {
+		list[i] = x.Adapter
+	}
+	return list
+}
+
+// start begins to run the adapters in s.
+func (d *devices) start(s *stage) {
+	d.stage = s
+	for _, x := range d.list {
+		d.begin(x)
+	}
+}
+
+func (d *devices) begin(x *device) { x.part = d.stage.begin("adapter "+x.Name(), x.Run) }
+
+// detach has nothing queued for the adapters any more.
+func (d *devices) detach() {
+	for _, x := range d.list {
+		x.Close()
+	}
+}
+
+// apply brings the adapters to what is configured. Those whose section is as it was
+// are left alone. The others let go of their ports first, which another one may
+// take then; a command that was not finished is written again by the one that takes
+// its place. When an adapter cannot be made, the one before it goes on.
+func (d *devices) apply(cfg *config.Config, sections []deviceSection) (did admin.Set, err error) {
+	was := map[string]*device{}
+	for _, x := range d.list {
+		was[x.Name()] = x
+	}
+	same := func(s deviceSection) bool {
+		return was[s.name] != nil && reflect.DeepEqual(was[s.name].section.cfg, s.cfg)
+	}
+	stays := map[string]bool{}
+	for _, s := range sections {
+		stays[s.name] = same(s)
+	}
+	for _, x := range d.list {
+		if !stays[x.Name()] && d.stage != nil {
+			x.part.halt()
+		}
+	}
+	for _, x := range d.list {
+		if _, configured := stays[x.Name()]; !configured {
+			did.Removed = append(did.Removed, x.Name())
+			x.Close()
+		}
+	}
+	var list []*device
+	for _, s := range sections {
+		old := was[s.name]
+		if stays[s.name] {
+			old.section.key = s.key
+			list = append(list, old)
+			continue
+		}
+		next, e := d.change(old, s)
+		switch {
+		case e != nil:
+			err = errors.Join(err, fmt.Errorf("%s: adapter %s: %w", cfg.At(s.key), s.name, e))
+		case old == nil:
+			did.Added = append(did.Added, s.name)
+		default:
+			did.Changed = append(did.Changed, s.name)
+		}
+		if next != nil {
+			list = append(list, next)
+		}
+	}
+	d.mu.Lock()
+	d.list = list
+	d.mu.Unlock()
+	return did, err
+}
+
+// change makes the adapter of a section in the place of old, which may be nil and
+// does not run. Where that cannot be done it makes the old one anew.
+func (d *devices) change(old *device, s deviceSection) (*device, error) {
+	next := &device{section: s}
+	var err error
+	next.Adapter, err = d.make(s.cfg)
+	if err != nil {
+		if old == nil {
+			return nil, err
+		}
+		next.section = old.section
+		again, e := d.make(old.section.cfg)
+		if e != nil {
+			old.Close()
+			return nil, errors.Join(err, e)
+		}
+		next.Adapter = again
+	}
+	if old != nil {
+		old.Close() // what the new one is attached to, it leaves
+	}
+	if d.stage != nil {
+		d.begin(next)
+	}
+	return next, err
+}
