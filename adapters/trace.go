@@ -14,7 +14,8 @@ type Traced struct {
 	Payload []byte
 	Text    bool
 	Topic   string
-	Problem string // why it is not published; "" when it is
+	Dropped string // why it is left out, as the configuration wants it
+	Problem string // why it is not published though it should be, or not whole
 }
 
 // Trace runs bytes through the pipeline of a stream and hands over what becomes of
@@ -60,7 +61,7 @@ func (c *conn) trace(f []byte) *Traced {
 	after := c.s.Stats()
 	switch {
 	case !kept:
-		t.Problem = "dropped: when is false"
+		t.Dropped = "when is false"
 		return t
 	case after.ShapeErrors > before.ShapeErrors:
 		t.Problem = "an expression of when or set failed (it is published all the same, without that field)"

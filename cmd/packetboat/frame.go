@@ -23,7 +23,8 @@ end, what the framing has counted. Nothing is published, no port is opened.
   packetboat frame -adapter scale < captured.bin
 
 Between two -hex there is a silence, for framings that need it. on_change and rate
-are left out.
+are left out. The exit code is 1 when something is wrong with a frame; one that when
+drops is as it should be.
 `
 
 // chunks are the values of -hex.
@@ -46,7 +47,8 @@ type frameLine struct {
 	Fields  map[string]any `json:"fields,omitempty"`
 	Topic   string         `json:"topic,omitempty"`
 	Text    *string        `json:"text,omitempty"`
-	Payload []byte         `json:"base64,omitempty"` // that is no text
+	Payload []byte         `json:"base64,omitempty"`  // that is no text
+	Dropped string         `json:"dropped,omitempty"` // on purpose, by when
 	Problem string         `json:"problem,omitempty"`
 }
 
@@ -88,7 +90,7 @@ func frameCommand(_ context.Context, e *env, args []string) int {
 	enc := json.NewEncoder(e.out)
 	counted, err := adapters.Trace(opt, at, input, func(t *adapters.Traced) {
 		n++
-		if t.Topic == "" {
+		if t.Topic == "" && t.Dropped == "" {
 			bad++
 		}
 		if *asJSON {
@@ -140,7 +142,7 @@ func findStream(cfg *config.Config, name string) (*config.Stream, adapters.Place
 }
 
 func lineOf(t *adapters.Traced) frameLine {
-	l := frameLine{Hex: hex.EncodeToString(t.Frame), Topic: t.Topic, Problem: t.Problem}
+	l := frameLine{Hex: hex.EncodeToString(t.Frame), Topic: t.Topic, Dropped: t.Dropped, Problem: t.Problem}
 	for _, f := range t.Fields {
 		if l.Fields == nil {
 			l.Fields = map[string]any{}
@@ -169,6 +171,9 @@ func printFrame(w io.Writer, n int, t *adapters.Traced) {
 	}
 	if t.Topic != "" {
 		fmt.Fprintf(w, "  payload  %s\n  topic    %s\n", shownFrame(t.Payload), t.Topic)
+	}
+	if t.Dropped != "" {
+		fmt.Fprintf(w, "  dropped  %s\n", t.Dropped)
 	}
 	if t.Problem != "" {
 		fmt.Fprintf(w, "  PROBLEM  %s\n", t.Problem)

@@ -39,7 +39,7 @@ frame 2: T=120 unit=C
   bytes    54 3d 31 32 30 20 75 6e 69 74 3d 43
   field    T = 120
   field    unit = C
-  PROBLEM  dropped: when is false
+  dropped  when is false
 frame 3: T=1
   bytes    54 3d 31
   field    T = 1
@@ -53,6 +53,10 @@ frame 3: T=1
 	code, out, errOut = call(t, "frame", "-config", file, "-adapter", "loggers", "-json", "-hex", "31 0a")
 	if want := `{"hex":"31","topic":"gw/192.0.2.7","text":"1"}` + "\n"; code != 0 || out != want {
 		t.Errorf("exit code %d %s%s", code, out, errOut)
+	}
+	code, out, errOut = call(t, "frame", "-config", file, "-adapter", "scale", "-json", "-hex", "02 54 3d 31 32 30 03")
+	if want := `{"hex":"543d313230","fields":{"T":120},"dropped":"when is false"}` + "\n"; code != 0 || out != want {
+		t.Errorf("what when drops is no failure: exit code %d %s%s", code, out, errOut)
 	}
 	for _, bad := range [][]string{{"-adapter", "none"}, {}, {"-hex", "1"}} {
 		if code, _, errOut := call(t, append([]string{"frame", "-config", file}, bad...)...); code != 2 || errOut == "" {
