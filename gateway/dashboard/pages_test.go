@@ -13,6 +13,7 @@ import (
 func (m *mill) traffic() {
 	panel := dial(m.t, m.mqtt, "panel-1")
 	panel.subscribe("alarm/#")
+	panel.subscribe("site/#")
 	sensor := dial(m.t, m.mqtt, "sensor-7")
 	m.device(`{"kg": 12.45}`, `{"kg": 12.46}`, "W 12,47 kg")
 	var batch []packet.Publish
