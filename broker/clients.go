@@ -3,7 +3,6 @@ package broker
 import (
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -42,14 +41,9 @@ type ClientSubscription struct {
 const MaxClientSubscriptions = 50
 
 // traffic counts what one connection has brought and taken. What came in, the
-// reader adds at the end of a round; what went out, under output.mu, who takes a
-// buffer to write: nothing is counted for each message.
-type traffic struct {
-	messagesIn, bytesIn atomic.Uint64
-	out                 sentTotal
-}
-
-type sentTotal struct{ messages, bytes uint64 }
+// reader adds at the end of a round, when it has the output's lock anyway; what went
+// out, who takes a buffer to write: nothing is counted for each message.
+type traffic struct{ messagesIn, bytesIn, messagesOut, bytesOut uint64 }
 
 // Clients lists the clients whose identifier, user or address has match in it,
 // connected ones and persistent sessions, by their identifiers; at most limit of
@@ -97,7 +91,6 @@ func (b *Broker) clientLocked(s *session) Client {
 	}
 	x.Online, x.Address, x.Listener, x.Transport = true, c.remote, c.listener, c.transport()
 	x.Version, x.Since, x.KeepAlive = c.version, c.since, c.keepAlive*2/3
-	x.MessagesIn, x.BytesIn = c.traffic.messagesIn.Load(), c.traffic.bytesIn.Load()
 	s.mu.Lock()
 	if s.win != nil {
 		x.InFlight = s.win.InFlight()
@@ -105,7 +98,7 @@ func (b *Broker) clientLocked(s *session) Client {
 	s.mu.Unlock()
 	o := &c.out
 	o.mu.Lock()
-	x.MessagesOut, x.BytesOut = c.traffic.out.messages, c.traffic.out.bytes
+	x.MessagesIn, x.BytesIn, x.MessagesOut, x.BytesOut = o.traffic.messagesIn, o.traffic.bytesIn, o.traffic.messagesOut, o.traffic.bytesOut
 	x.InFlight += o.window.n
 	x.Waiting += uint64(o.window.n + o.pend.len())
 	o.mu.Unlock()

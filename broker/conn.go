@@ -70,8 +70,6 @@ type conn struct {
 	work   atomic.Uint32
 	nudged atomic.Bool // look at what is parked
 
-	traffic traffic
-
 	flushed   atomic.Int64 // when others last had something to flush, since Broker.started
 	left      atomic.Int32 // rounds whose output was left to a flusher, and is not written yet
 	aloneLeft atomic.Int32 // flushes that the readers do themselves; see alone

@@ -65,10 +65,11 @@ func (c *conn) endRound() {
 		c.pumpDue = false
 		c.pump()
 	}
-	c.flush()
+	c.out.mu.Lock()
+	c.out.traffic.messagesIn += c.stats.publishReceived
+	c.out.traffic.bytesIn += c.stats.bytesReceived
+	c.flushAndUnlock()
 	c.releaseRouter()
-	addTo(&c.traffic.messagesIn, c.stats.publishReceived)
-	addTo(&c.traffic.bytesIn, c.stats.bytesReceived)
 	c.b.stats.add(&c.stats)
 }
 

@@ -54,6 +54,7 @@ type output struct {
 
 	answers answers
 	sent    sentStats // not yet in the counters
+	traffic traffic
 }
 
 // size is how many bytes wait.
@@ -86,8 +87,13 @@ func (o *output) trimLocked() {
 // flush writes what waits, as far as the socket takes it. A blocked socket
 // gets a goroutine that ends when everything is written.
 func (c *conn) flush() {
+	c.out.mu.Lock()
+	c.flushAndUnlock()
+}
+
+// flushAndUnlock is flush by who holds the output's lock, and gives it back.
+func (c *conn) flushAndUnlock() {
 	o := &c.out
-	o.mu.Lock()
 	o.marked = false
 	if o.writing || o.ended {
 		// Answers have no bound of their own: a client that goes on sending and
@@ -138,8 +144,8 @@ func (c *conn) takeLocked() *buffer {
 	o := &c.out
 	b := o.buf
 	o.buf, o.writing, o.taken = nil, true, len(b.b)
-	c.traffic.out.messages += o.sent.publishes
-	c.traffic.out.bytes += uint64(len(b.b))
+	o.traffic.messagesOut += o.sent.publishes
+	o.traffic.bytesOut += uint64(len(b.b))
 	c.b.stats.addSent(&o.sent, len(b.b))
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"packetboat/broker/store"
@@ -22,28 +23,23 @@ const (
 
 // watching is what all streams of events share: the state is made once for all.
 type watching struct {
+	n atomic.Int32 // streams that are open
+
 	mu   sync.Mutex
-	n    int       // streams that are open
 	made time.Time // of state
 	text []byte    // the event, encoded
 	last Sample    // at made
 }
 
 func (x *watching) enter() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.n >= mostWatchers {
-		return false
+	if x.n.Add(1) <= mostWatchers {
+		return true
 	}
-	x.n++
-	return true
+	x.leave()
+	return false
 }
 
-func (x *watching) leave() {
-	x.mu.Lock()
-	x.n--
-	x.mu.Unlock()
-}
+func (x *watching) leave() { x.n.Add(-1) }
 
 // events is GET /v1/events: the state once a second, and each new line of the log.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {

@@ -60,8 +60,8 @@ const (
 	historyBridges = 12 // with a history; those that come after them have none
 )
 
-// Recorder keeps the history of a day in memory. Take is called by Run, and says
-// how things are.
+// Recorder keeps the history of a day in memory. Take says how things are; Run and
+// the streams of events call it, at the same time, too.
 type Recorder struct {
 	Take func() Sample
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,16 +36,26 @@ func TestTheGuideRunsAsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i := range blocks {
+		blocks[i].file = "docs/getting-started.md"
+	}
+	// The gateway that the guide has installed is backed up and restored, too.
+	for i := range blocks {
+		if i > 0 && blocks[i].fresh {
+			blocks = slices.Insert(blocks, i, restoring(t)...)
+			break
+		}
+	}
 	var m *machine
 	deb := debPackage(t)
 	given := 0
 	for i := range blocks {
 		b := &blocks[i]
-		if b.fresh || m == nil {
+		if b.fresh {
 			m = newMachine(t, deb)
 		}
 		if b.elsewhere != "" {
-			t.Logf("line %d is not run here, it is for %s:\n%s", b.line, b.elsewhere, b.commands)
+			t.Logf("%s, line %d is not run here, it is for %s:\n%s", b.file, b.line, b.elsewhere, b.commands)
 			continue
 		}
 		given++
@@ -53,6 +64,29 @@ func TestTheGuideRunsAsWritten(t *testing.T) {
 	if given < 20 {
 		t.Errorf("%d blocks of commands were found", given)
 	}
+}
+
+// restoring is the part of docs/maintenance.md that a fresh machine can show.
+func restoring(t *testing.T) []guideBlock {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/maintenance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, part, found := strings.Cut(string(text), "\n## Backup and restore\n")
+	part, _, ends := strings.Cut(part, "\n## What a card has to take\n")
+	if !found || !ends {
+		t.Fatal("docs/maintenance.md: the sections on backups and cards were not found")
+	}
+	blocks, err := readGuide(part)
+	if err != nil {
+		t.Fatalf("docs/maintenance.md: %v", err)
+	}
+	for i := range blocks {
+		blocks[i].line += strings.Count(before, "\n") + 2
+		blocks[i].file = "docs/maintenance.md"
+	}
+	return blocks
 }
 
 // debPackage makes the package for this machine.
@@ -66,10 +100,16 @@ func debPackage(t *testing.T) string {
 			t.Skipf("%s is not here: needs Debian, and what scripts/test installs", tool)
 		}
 	}
-	if out, err := exec.Command("unshare", "-mnpuf", "true").CombinedOutput(); err != nil {
-		t.Skipf("no namespaces can be made here: %v: %s", err, out)
-	}
 	dir := t.TempDir()
+	try := exec.Command("unshare", "-mnpuf", "sh", "-ec", `mount --make-rprivate /
+		mount -t tmpfs tmpfs .
+		mkdir upper work root
+		mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+		ip link add one type veth peer name other`)
+	try.Dir = t.TempDir()
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("this kernel does not let us make a machine: %v: %s", err, out)
+	}
 	c := exec.Command("../../scripts/package", "-arch", runtime.GOARCH, dir)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", c, err, out)
@@ -178,7 +218,7 @@ func (m *machine) give(b *guideBlock) {
 			return
 		}
 		if !b.again || time.Since(began) > patience {
-			m.t.Fatalf("docs/getting-started.md, line %d:\n%s\nexit code %d\n%s\nnot as the guide has it: %s", b.line, b.commands, code, output, wrong)
+			m.t.Fatalf("%s, line %d:\n%s\nexit code %d\n%s\nnot as it is written there: %s", b.file, b.line, b.commands, code, output, wrong)
 		}
 	}
 }
@@ -193,7 +233,9 @@ func (m *machine) run(b *guideBlock) (output string, code int) {
 	if b.untilCtrlC {
 		background = ">/dev/null &"
 	}
-	fmt.Fprintf(m.in, "cat >%[1]s <<'%[2]s'\n%[3]s%[2]s\n. %[1]s 2>&1 </dev/null %[4]s\necho \"%[2]s $?\"\n", file, end, b.commands, background)
+	// All in one shell, as somebody types it; the code is that of the last command that
+	// failed, 0 if none did.
+	fmt.Fprintf(m.in, "cat >%[1]s <<'%[2]s'\n%[3]s%[2]s\ncode=0; trap 'code=$?' ERR\n. %[1]s 2>&1 </dev/null %[4]s\necho \"%[2]s $code\"\n", file, end, b.commands, background)
 	var text strings.Builder
 	late := time.After(2 * patience)
 	for {
@@ -201,7 +243,7 @@ func (m *machine) run(b *guideBlock) (output string, code int) {
 		case line, ok := <-m.said:
 			rest, over := strings.CutPrefix(line, end+" ")
 			if !ok {
-				m.t.Fatalf("the machine has ended in line %d of the guide:\n%s", b.line, text.String())
+				m.t.Fatalf("the machine has ended in %s, line %d:\n%s", b.file, b.line, text.String())
 			}
 			if over {
 				code, _ := strconv.Atoi(rest)
@@ -209,7 +251,7 @@ func (m *machine) run(b *guideBlock) (output string, code int) {
 			}
 			text.WriteString(line + "\n")
 		case <-late:
-			m.t.Fatalf("line %d of the guide does not end:\n%s%s", b.line, b.commands, text.String())
+			m.t.Fatalf("%s, line %d does not end:\n%s%s", b.file, b.line, b.commands, text.String())
 		}
 	}
 }

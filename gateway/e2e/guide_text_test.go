@@ -11,6 +11,7 @@ import (
 // A guideBlock is a block of commands of the guide, as it stands there, or of a
 // configuration.
 type guideBlock struct {
+	file          string
 	line          int // where it begins
 	commands      string
 	configuration bool
