@@ -13,6 +13,7 @@ import (
 func (m *mill) traffic() {
 	panel := dial(m.t, m.mqtt, "panel-1")
 	panel.subscribe("alarm/#")
+	panel.subscribe("site/#")
 	sensor := dial(m.t, m.mqtt, "sensor-7")
 	m.device(`{"kg": 12.45}`, `{"kg": 12.46}`, "W 12,47 kg")
 	var batch []packet.Publish
@@ -28,7 +29,7 @@ var views = []struct {
 	shows       []string
 }{
 	{"overview", "Overview", []string{"bridge dark is", "adapter gps is not ready", "Comes in", "Drained in", "Full in", "Lost", "MQTT clients", "scale", "gps", "not reached", "answers", "highest"}},
-	{"queue", "Queue", []string{"Forecast", "bridge/dark/0", "bridge/cloud/dead", "session/panel-1", "Nothing was lost", "Written today"}},
+	{"queue", "Queue", []string{"Forecast", "bridge/dark/0", "have never had a message", "session/panel-1", "Nothing was lost", "Written today"}},
 	{"bridges", "Bridges", []string{"online", "127.0.0.1:1", "connection refused", "In flight", "bridge/dark/0", "Reset the session"}},
 	{"adapters", "Adapters", []string{"there-is-no-gps", "not ready", "TCP, devices connect", `{"kg": 12.45}`, "7b 22 6b 67", "57 20 31 32", "mill-3/scale"}},
 	{"clients", "Clients", []string{"panel-1", "sensor-7", "alarm/#", "MQTT 3.1.1", "Kick"}},

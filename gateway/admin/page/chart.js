@@ -7,8 +7,8 @@ let library = null;
 
 function load() {
   library ||= new Promise((done, failed) => {
-    const style = h("link", { rel: "stylesheet", href: "/page/vendor/uplot-1.6.32.min.css" });
-    const script = h("script", { src: "/page/vendor/uplot-1.6.32.min.js" });
+    const style = h("link", { rel: "stylesheet", href: "/page/vendor/uplot-1.6.32/uPlot.min.css" });
+    const script = h("script", { src: "/page/vendor/uplot-1.6.32/uPlot.iife.min.js" });
     script.addEventListener("load", () => done(globalThis.uPlot));
     script.addEventListener("error", () => failed(new Error("the charts could not be loaded")));
     document.head.append(style, script);

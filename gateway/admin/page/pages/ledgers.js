@@ -33,9 +33,13 @@ export function ledgers(changed) {
   let all = [];
   const draw = () => {
     const wanted = filter.value.toLowerCase();
-    const match = all.filter((q) => q.queue.toLowerCase().includes(wanted) && (!busyOnly.checked || q.messages > 0 || sum(q.lost) > 0));
-    grid.set(match.slice(0, shownMost), all.length ? "No queue matches." : "There are no queues yet.");
-    text(note, match.length > shownMost ? `The first ${count(shownMost)} of ${count(match.length)} are shown.` : "");
+    const unused = wanted ? 0 : all.filter((q) => q.accepted === 0).length; // who searches finds these, too
+    const match = all.filter((q) => q.queue.toLowerCase().includes(wanted) && (wanted || q.accepted > 0) && (!busyOnly.checked || q.messages > 0 || sum(q.lost) > 0));
+    grid.set(match.slice(0, shownMost), match.length < all.length - unused ? "No queue matches." : "No queue has had a message yet.");
+    text(note, [
+      match.length > shownMost && `The first ${count(shownMost)} of ${count(match.length)} are shown.`,
+      unused > 0 && `${plural(unused, "queue has", "queues have")} never had a message and ${unused === 1 ? "is" : "are"} left out.`,
+    ].filter(Boolean).join(" "));
   };
   filter.addEventListener("input", draw);
   busyOnly.addEventListener("change", draw);
