@@ -1,6 +1,7 @@
 package mosquitto
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,7 +230,7 @@ func (im *importer) ofBroker(o option) bool {
 	case "max_queued_messages":
 		im.count(o, 1, 1<<31-1, "", func(v string) { broker("max_session_messages", v) })
 	case "max_queued_bytes":
-		im.count(o, 1, 1<<62, "", func(v string) { broker("max_session_size", size(v)) })
+		im.count(o, 1, math.MaxInt, "", func(v string) { broker("max_session_size", size(v)) })
 	case "max_packet_size":
 		im.settings.packetSize = o
 		im.count(o, 256, 128<<20, "", func(v string) { broker("max_packet_size", size(v)) })
