@@ -178,7 +178,10 @@ func (g *gateway) goroutines() goroutines {
 		if !strings.HasPrefix(stack, "goroutine ") {
 			continue
 		}
-		stack, _, _ = strings.Cut(stack, "\ncreated by ")
+		stack, by, _ := strings.Cut(stack, "\ncreated by ")
+		if strings.HasPrefix(by, "runtime.") || strings.HasPrefix(stack, "goroutine 0 ") {
+			continue // the runtime's own, of which there are as many as it likes
+		}
 		in := "the runtime"
 		if all := outermost.FindAllStringSubmatch(stack, -1); all != nil {
 			in = all[len(all)-1][1]
