@@ -104,7 +104,7 @@ func New(opt Options) *Users {
 		seed:  maphash.MakeSeed(),
 		jobs:  make(chan *job, opt.Queue),
 		fresh: make(chan struct{}, 1),
-		decoy: &user{hash: newHash([]byte(rand.Text()))},
+		decoy: &user{hash: decoyHash()},
 		calls: make(map[call]*job),
 	}
 	_, _ = rand.Read(u.key[:]) // never fails
