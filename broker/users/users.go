@@ -152,13 +152,17 @@ func (u *Users) Run(ctx context.Context) error {
 	}
 }
 
+// mostRest is how many times as long as a hash took a worker rests at most.
+const mostRest = 4
+
 // runWorker computes hashes. After a wrong password it rests for as long as that
-// took: whoever sends them from everywhere gets half of a worker at most, and the
-// garbage collector, which has the memory of each hash to clear, half of the work.
-// After a power cut, when all passwords are right, there is no rest.
+// took, after the next one twice as long, and so on: whoever sends them from
+// everywhere gets a fifth of a worker in the end, while one device with an old password
+// among others that are right slows nobody down. After a power cut, when all
+// passwords are right, there is no rest.
 func (u *Users) runWorker(ctx context.Context) {
 	rest, idle := time.NewTimer(time.Hour), time.NewTimer(helperIdle)
-	pause := time.Duration(0)
+	pause, wrongs := time.Duration(0), 0
 	defer rest.Stop()
 	defer idle.Stop()
 	by := helper{command: u.opt.Helper}
@@ -173,9 +177,13 @@ func (u *Users) runWorker(ctx context.Context) {
 			pause = 0
 		case j := <-jobs:
 			began := time.Now()
-			if wrong := u.work(ctx, &by, j); wrong {
-				pause = time.Since(began)
+			switch wrong := u.work(ctx, &by, j); {
+			case wrong:
+				wrongs = min(wrongs+1, mostRest)
+				pause = time.Duration(wrongs) * time.Since(began)
 				rest.Reset(pause)
+			case j.verdict == Right:
+				wrongs = 0
 			}
 			idle.Reset(helperIdle)
 		case <-idle.C:
