@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"packetboat/config"
 	"packetboat/gateway/admin"
 )
 
@@ -74,24 +73,6 @@ func kickCommand(ctx context.Context, e *env, args []string) int {
 		_, err := fmt.Fprintf(e.out, "%s was disconnected; its session stays. It may connect again by itself at once: to keep it away, remove its user (packetboat passwd -delete USER)\n", words[0])
 		return err
 	})
-}
-
-// asking has f ask the gateway of the configuration at path.
-func (e *env) asking(ctx context.Context, path string, f func(c *admin.Client) error) int {
-	cfg, err := config.Load(path, config.Options{})
-	if err != nil {
-		fmt.Fprintln(e.err, err)
-		return exitUsage
-	}
-	c, err := dialGateway(ctx, cfg)
-	if err == nil {
-		defer c.Close()
-		err = f(c)
-	}
-	if err != nil {
-		return e.fail(err)
-	}
-	return exitFine
 }
 
 // printClients lists clients in a table, or shows the only one in full.

@@ -25,3 +25,21 @@ func dialGateway(ctx context.Context, cfg *config.Config) (*admin.Client, error)
 	}
 	return c, err
 }
+
+// asking has f ask the gateway of the configuration at path.
+func (e *env) asking(ctx context.Context, path string, f func(c *admin.Client) error) int {
+	cfg, err := config.Load(path, config.Options{})
+	if err != nil {
+		fmt.Fprintln(e.err, err)
+		return exitUsage
+	}
+	c, err := dialGateway(ctx, cfg)
+	if err == nil {
+		defer c.Close()
+		err = f(c)
+	}
+	if err != nil {
+		return e.fail(err)
+	}
+	return exitFine
+}

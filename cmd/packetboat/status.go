@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"packetboat/config"
 	"packetboat/gateway/admin"
 )
 
@@ -27,39 +26,29 @@ func statusCommand(ctx context.Context, e *env, args []string) int {
 	if code, ok := e.parse(f, args); !ok {
 		return code
 	}
-	cfg, err := config.Load(*path, config.Options{})
-	if err != nil {
-		fmt.Fprintln(e.err, err)
-		return exitUsage
-	}
-	c, err := dialGateway(ctx, cfg)
-	if err != nil {
-		return e.fail(err)
-	}
-	defer c.Close()
-	st, err := c.Status(ctx)
-	if err != nil {
-		return e.fail(err)
-	}
-	q, err := c.Queues(ctx)
-	if err != nil {
-		return e.fail(err)
-	}
-	if *asJSON {
-		err = json.NewEncoder(e.out).Encode(struct {
-			*admin.Status
-			*admin.Queues
-		}{st, q})
-	} else {
-		err = printStatus(e.out, st, q)
-	}
-	if err != nil {
-		return e.fail(err)
-	}
-	if len(st.Problems) > 0 {
+	wrong := false
+	code := e.asking(ctx, *path, func(c *admin.Client) error {
+		st, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		q, err := c.Queues(ctx)
+		if err != nil {
+			return err
+		}
+		wrong = len(st.Problems) > 0
+		if *asJSON {
+			return json.NewEncoder(e.out).Encode(struct {
+				*admin.Status
+				*admin.Queues
+			}{st, q})
+		}
+		return printStatus(e.out, st, q)
+	})
+	if code == exitFine && wrong {
 		return exitFailed
 	}
-	return exitFine
+	return code
 }
 
 // printStatus shows one screen: is it flowing, what waits and since when, for how
