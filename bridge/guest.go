@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"packetboat/bridge/dial"
@@ -21,8 +20,7 @@ import (
 type guest struct {
 	conn    *conn // for what a CONNECT of the bridge has
 	raw     net.Conn
-	buf     []byte
-	whole   []byte // rest of buf
+	packets *packet.Reader
 	version byte
 	own     bool
 	ack     packet.Connack
@@ -30,7 +28,7 @@ type guest struct {
 
 // newGuest makes the guest of a bridge on a connection.
 func (b *Bridge) newGuest(raw net.Conn, shown credentials, own bool) *guest {
-	g := &guest{raw: raw, version: protocol(b.cfg.Version), own: own}
+	g := &guest{raw: raw, packets: packet.NewReader(raw, readBuffer, maxInbound), version: protocol(b.cfg.Version), own: own}
 	g.conn = &conn{b: b, version: g.version, clean: !own, credentials: shown, receiveMaximum: uint16(b.cfg.Inflight)}
 	return g
 }
@@ -192,30 +190,13 @@ func (g *guest) until(typ byte) (flags byte, body []byte, err error) {
 // next returns the next packet, which is valid until it is called again. The
 // server's DISCONNECT is an error.
 func (g *guest) next() (typ, flags byte, body []byte, err error) {
-	for {
-		typ, flags, body, n, err := packet.Next(g.whole, maxInbound)
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		if n > 0 {
-			g.whole = g.whole[n:]
-			if typ == packet.DISCONNECT {
-				var d packet.Disconnect
-				if err := packet.ParseDisconnect(body, g.version, &d); err != nil {
-					return 0, 0, nil, err
-				}
-				return 0, 0, nil, &disconnected{code: d.Code, text: d.ReasonString}
-			}
-			return typ, flags, body, nil
-		}
-		g.buf = append(g.buf[:0], g.whole...)
-		at := len(g.buf)
-		g.buf = slices.Grow(g.buf, readBuffer)
-		n, err = g.raw.Read(g.buf[at:cap(g.buf)])
-		if n == 0 && err != nil {
-			return 0, 0, nil, err
-		}
-		g.buf = g.buf[:at+n]
-		g.whole = g.buf
+	typ, flags, body, err = g.packets.Next()
+	if err != nil || typ != packet.DISCONNECT {
+		return typ, flags, body, err
 	}
+	var d packet.Disconnect
+	if err := packet.ParseDisconnect(body, g.version, &d); err != nil {
+		return 0, 0, nil, err
+	}
+	return 0, 0, nil, &disconnected{code: d.Code, text: d.ReasonString}
 }

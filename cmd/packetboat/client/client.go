@@ -112,7 +112,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 // open begins MQTT on a connection, which is closed when that fails.
 func open(ctx context.Context, raw net.Conn, o *Options) (*Conn, error) {
 	c := &Conn{net: raw, version: o.Connect.Version, timeout: o.Timeout, life: make(chan struct{}, 1)}
-	r := &reader{conn: raw, version: o.Connect.Version, buf: make([]byte, 16<<10)}
+	r := packet.NewReader(raw, 16<<10, 0)
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	err := c.hello(r, &o.Connect)
 	if !stop() && err != nil {
@@ -159,11 +159,11 @@ func reach(ctx context.Context, o *Options) (net.Conn, error) {
 }
 
 // hello is CONNECT and its answer.
-func (c *Conn) hello(r *reader, connect *packet.Connect) error {
+func (c *Conn) hello(r *packet.Reader, connect *packet.Connect) error {
 	if _, err := c.net.Write(packet.AppendConnect(nil, connect)); err != nil {
 		return fmt.Errorf("send CONNECT: %w", err)
 	}
-	typ, _, body, err := r.next()
+	typ, _, body, err := r.Next()
 	if err != nil {
 		return fmt.Errorf("wait for the answer to CONNECT: %w", err)
 	}
@@ -180,7 +180,7 @@ func (c *Conn) hello(r *reader, connect *packet.Connect) error {
 }
 
 // start begins to read, and to keep the link alive.
-func (c *Conn) start(r *reader, connect *packet.Connect) {
+func (c *Conn) start(r *packet.Reader, connect *packet.Connect) {
 	events := make(chan any)
 	c.Events = events
 	ctx, cancel := context.WithCancel(context.Background())

@@ -16,14 +16,14 @@ import (
 type broker struct {
 	t    *testing.T
 	conn net.Conn
-	r    *reader
+	r    *packet.Reader
 }
 
 // meet opens a connection to a broker that gives this answer to CONNECT.
 func meet(t *testing.T, keep uint16, answer packet.Connack) (*Conn, *broker, error) {
 	t.Helper()
 	ours, theirs := net.Pipe()
-	b := &broker{t: t, conn: theirs, r: &reader{conn: theirs, version: packet.V5, buf: make([]byte, 4<<10)}}
+	b := &broker{t: t, conn: theirs, r: packet.NewReader(theirs, 4<<10, 0)}
 	t.Cleanup(func() { _ = theirs.Close() })
 	go func() {
 		b.want(packet.CONNECT)
@@ -41,7 +41,7 @@ func (b *broker) send(p []byte) {
 
 // want reads a packet of the type.
 func (b *broker) want(typ byte) []byte {
-	got, _, body, err := b.r.next()
+	got, _, body, err := b.r.Next()
 	if err != nil || got != typ {
 		b.t.Errorf("packet of type %d, %v; want %d", got, err, typ)
 	}

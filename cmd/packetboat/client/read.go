@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"slices"
 	"syscall"
 	"time"
@@ -15,42 +14,12 @@ import (
 	"packetboat/broker/packet"
 )
 
-// reader cuts packets out of what comes.
-type reader struct {
-	conn     net.Conn
-	version  byte
-	buf      []byte // buf[from:to] was read and is not used
-	from, to int
-}
-
-// next reads a packet. Its body is valid until the next call.
-func (r *reader) next() (typ, flags byte, body []byte, err error) {
-	for {
-		typ, flags, body, n, err := packet.Next(r.buf[r.from:r.to], 0)
-		if err != nil || n > 0 {
-			r.from += n
-			return typ, flags, body, err
-		}
-		if r.from > 0 {
-			r.to = copy(r.buf, r.buf[r.from:r.to])
-			r.from = 0
-		}
-		if r.to == len(r.buf) {
-			r.buf = append(r.buf, make([]byte, len(r.buf))...)
-		}
-		k, err := r.conn.Read(r.buf[r.to:])
-		if r.to += k; err != nil {
-			return 0, 0, nil, err
-		}
-	}
-}
-
 // read hands over what comes, until the connection ends; what comes after the end of
 // ctx it drops.
-func (c *Conn) read(ctx context.Context, r *reader, events chan<- any) error {
+func (c *Conn) read(ctx context.Context, r *packet.Reader, events chan<- any) error {
 	received := map[uint16]bool{} // QoS 2: handed over, and PUBREL has not come
 	for {
-		typ, flags, body, err := r.next()
+		typ, flags, body, err := r.Next()
 		if err != nil {
 			return c.ending(err)
 		}

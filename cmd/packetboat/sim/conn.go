@@ -14,9 +14,7 @@ import (
 type conn struct {
 	net.Conn
 	version byte
-	buf     []byte // buf[from:to] was read and is not used
-	from    int
-	to      int
+	packets *packet.Reader
 }
 
 // dialTimeout bounds connecting, up to CONNACK.
@@ -32,7 +30,7 @@ func dial(ctx context.Context, addr string, c *packet.Connect) (*conn, packet.Co
 	if err != nil {
 		return nil, ack, err
 	}
-	x := &conn{Conn: nc, version: c.Version, buf: make([]byte, 16<<10)}
+	x := &conn{Conn: nc, version: c.Version, packets: packet.NewReader(nc, 16<<10, 0)}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	err = x.hello(c, &ack)
 	if !stop() && err == nil {
@@ -49,7 +47,7 @@ func (x *conn) hello(c *packet.Connect, ack *packet.Connack) error {
 	if _, err := x.Write(packet.AppendConnect(nil, c)); err != nil {
 		return err
 	}
-	typ, flags, body, err := x.next()
+	typ, flags, body, err := x.packets.Next()
 	if err != nil {
 		return fmt.Errorf("wait for CONNACK: %w", err)
 	}
@@ -64,31 +62,6 @@ func (x *conn) hello(c *packet.Connect, ack *packet.Connack) error {
 	}
 	return nil
 }
-
-// next reads a packet. Its body is valid until the next call.
-func (x *conn) next() (typ, flags byte, body []byte, err error) {
-	for {
-		typ, flags, body, n, err := packet.Next(x.buf[x.from:x.to], 0)
-		if err != nil || n > 0 {
-			x.from += n
-			return typ, flags, body, err
-		}
-		if x.from > 0 {
-			x.to = copy(x.buf, x.buf[x.from:x.to])
-			x.from = 0
-		}
-		if x.to == len(x.buf) {
-			x.buf = append(x.buf, make([]byte, len(x.buf))...)
-		}
-		k, err := x.Read(x.buf[x.to:])
-		if x.to += k; err != nil {
-			return 0, 0, nil, err
-		}
-	}
-}
-
-// buffered reports whether more was read than used.
-func (x *conn) buffered() bool { return x.from < x.to }
 
 // redial calls session with one connection after the other until it reports
 // that all is done, or ctx ends.

@@ -223,7 +223,7 @@ type ackEvent struct {
 // readAcks hands over acknowledgements until the connection ends.
 func (x *conn) readAcks(ctx context.Context, to chan<- ackEvent) error {
 	for {
-		typ, flags, body, err := x.next()
+		typ, flags, body, err := x.packets.Next()
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (s *Subscriber) session(ctx context.Context) (done bool, err error) {
 		ID: 1, Filters: []packet.Filter{{Filter: s.Filter, QoS: s.QoS}},
 	})
 	for {
-		if len(out) > 0 && !x.buffered() {
+		if len(out) > 0 && !x.packets.Buffered() {
 			if _, err := x.Write(out); err != nil {
 				return false, err
 			}
@@ -78,7 +78,7 @@ func (s *Subscriber) session(ctx context.Context) (done bool, err error) {
 		if err := x.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
 			return false, err
 		}
-		typ, flags, body, err := x.next()
+		typ, flags, body, err := x.packets.Next()
 		var timeout interface{ Timeout() bool }
 		if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
 			out = packet.AppendPing(out, packet.PINGREQ)
