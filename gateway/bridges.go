@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,8 +15,7 @@ import (
 type bridges struct {
 	make func(c config.Bridge, replaces *bridge.Bridge) (*bridge.Bridge, error)
 
-	running context.Context // of those that run; nil before run and after it
-	wg      sync.WaitGroup
+	stage *stage // in which they run; nil before start
 
 	mu   sync.Mutex // list, for readers beside the goroutine that changes it
 	list []*oneBridge
@@ -27,8 +25,7 @@ type bridges struct {
 type oneBridge struct {
 	*bridge.Bridge
 	cfg  config.Bridge
-	stop context.CancelFunc
-	done chan struct{}
+	part *part
 }
 
 // all are the bridges that there are now.
@@ -53,32 +50,15 @@ func (s *bridges) sections() map[string]config.Bridge {
 	return all
 }
 
-// start begins to run the bridges, until the context ends; end waits for them.
-func (s *bridges) start(ctx context.Context) {
-	s.running = ctx
+// start begins to run the bridges in st.
+func (s *bridges) start(st *stage) {
+	s.stage = st
 	for _, b := range s.list {
 		s.begin(b)
 	}
 }
 
-func (s *bridges) begin(b *oneBridge) {
-	ctx, stop := context.WithCancel(s.running)
-	b.stop, b.done = stop, make(chan struct{})
-	s.wg.Go(func() {
-		defer close(b.done)
-		_ = b.Run(ctx) // it returns nil when ctx has ended
-	})
-}
-
-// halt ends a run and returns when it has ended: what it knows of the cloud is in
-// the store then.
-func (b *oneBridge) halt() {
-	b.stop()
-	<-b.done
-}
-
-// end returns when no bridge runs any more; the context of start must have ended.
-func (s *bridges) end() { s.wg.Wait() }
+func (s *bridges) begin(b *oneBridge) { b.part = s.stage.begin("bridge "+b.Name(), b.Run) }
 
 // detach has nothing queued for the bridges any more.
 func (s *bridges) detach() {
@@ -129,8 +109,8 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 	for _, b := range s.list {
 		if was[b.Name()] == b {
 			did.Removed = append(did.Removed, b.Name())
-			if s.running != nil {
-				b.halt()
+			if s.stage != nil {
+				b.part.halt()
 			}
 			b.Close()
 		}
@@ -146,7 +126,7 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 func (s *bridges) pause(name string, f func()) bool {
 	for _, b := range s.list {
 		if b.Name() == name {
-			b.halt()
+			b.part.halt()
 			f()
 			s.begin(b)
 			return true
@@ -161,8 +141,8 @@ func (s *bridges) change(old *oneBridge, c config.Bridge) (*oneBridge, error) {
 	var replaces *bridge.Bridge
 	if old != nil {
 		replaces = old.Bridge
-		if s.running != nil {
-			old.halt()
+		if s.stage != nil {
+			old.part.halt()
 		}
 	}
 	b, err := s.make(c, replaces)
@@ -170,7 +150,7 @@ func (s *bridges) change(old *oneBridge, c config.Bridge) (*oneBridge, error) {
 	if err != nil {
 		next = old
 	}
-	if next != nil && s.running != nil {
+	if next != nil && s.stage != nil {
 		s.begin(next)
 	}
 	return next, err

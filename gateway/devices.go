@@ -107,12 +107,10 @@ func (d *devices) apply(cfg *config.Config, sections []deviceSection) (did admin
 	for _, x := range d.list {
 		was[x.Name()] = x
 	}
-	same := func(s deviceSection) bool {
-		return was[s.name] != nil && reflect.DeepEqual(was[s.name].section.cfg, s.cfg)
-	}
 	stays := map[string]bool{}
 	for _, s := range sections {
-		stays[s.name] = same(s)
+		old := was[s.name]
+		stays[s.name] = old != nil && reflect.DeepEqual(old.section.cfg, s.cfg)
 	}
 	for _, x := range d.list {
 		if !stays[x.Name()] && d.stage != nil {

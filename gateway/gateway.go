@@ -60,8 +60,6 @@ type Gateway struct {
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
-	inForce  config.Limits // of Run's goroutine
-	level    string        // of the log, likewise
 	logins   logins
 	listened listeners
 	beat     *pulse // the router's
@@ -91,7 +89,6 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	g.cfg, g.opt, g.log, g.passed = cfg, opt, opt.Log, passedSockets
 	g.shown.Store(cfg)
 	g.connects = newConnectPace(cfg.Limits.ConnectsPerSecond)
-	g.inForce, g.level = cfg.Limits, cfg.Log.Level
 	g.work, g.over = make(chan func(context.Context)), make(chan struct{})
 	g.bridges.make = g.newBridge
 	return g
@@ -138,12 +135,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	// Detached last, when nobody can publish any more: what is published until
 	// then is queued for the next start.
 	defer g.detach()
-	bridging, stopBridges := context.WithCancel(context.WithoutCancel(ctx))
+	bridging := newStage(ctx, fail)
 	g.bridges.start(bridging)
-	defer func() {
-		stopBridges()
-		g.bridges.end()
-	}()
+	defer end(bridging)
 
 	edge := newStage(ctx, fail)
 	defer end(edge)

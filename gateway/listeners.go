@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -149,14 +150,14 @@ func named(c *config.Config, name string) bool {
 // doorsOf makes the doors of a [[listener]]: one, but for several sockets that
 // systemd holds under one name.
 func (g *Gateway) doorsOf(c *config.Config, i int) []*door {
-	d := door{g: g, conf: c, cfg: &c.Listeners[i], key: fmt.Sprintf("listener[%d]", i), most: new(atomic.Int64)}
-	network, name := d.cfg.Network()
-	if network != "systemd" || len(g.sockets[name]) == 0 {
-		return []*door{{g: d.g, conf: c, cfg: d.cfg, key: d.key, most: d.most}}
+	cfg, most := &c.Listeners[i], new(atomic.Int64)
+	files := []*os.File{nil}
+	if network, name := cfg.Network(); network == "systemd" && len(g.sockets[name]) > 0 {
+		files = g.sockets[name]
 	}
 	var doors []*door
-	for _, f := range g.sockets[name] {
-		doors = append(doors, &door{g: d.g, conf: c, cfg: d.cfg, key: d.key, most: d.most, file: f})
+	for _, f := range files {
+		doors = append(doors, &door{g: g, conf: c, cfg: cfg, key: fmt.Sprintf("listener[%d]", i), most: most, file: f})
 	}
 	return doors
 }

@@ -92,10 +92,13 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	if did.Rules, err = g.changeRules(cfg); err != nil {
 		return did, err
 	}
-	did.Limits = g.changeLimits(cfg.Limits)
-	if g.opt.SetLevel != nil && cfg.Log.Level != g.level {
+	was := g.shown.Load() // what is in force
+	if did.Limits = cfg.Limits != was.Limits; did.Limits {
+		g.changeLimits(cfg.Limits)
+	}
+	if g.opt.SetLevel != nil && cfg.Log.Level != was.Log.Level {
 		g.opt.SetLevel(cfg.Log.Level)
-		g.level, did.LogLevel = cfg.Log.Level, cfg.Log.Level
+		did.LogLevel = cfg.Log.Level
 	}
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
@@ -123,17 +126,12 @@ func (g *Gateway) changeRules(cfg *config.Config) (changed bool, err error) {
 	return true, nil
 }
 
-// changeLimits puts other limits in force and reports whether they are others. What
-// a client may send in a second is that of its connection: from the next one on.
-func (g *Gateway) changeLimits(l config.Limits) (changed bool) {
-	if l == g.inForce {
-		return false
-	}
-	g.inForce = l
+// changeLimits puts other limits in force. What a client may send in a second is
+// that of its connection: from the next one on.
+func (g *Gateway) changeLimits(l config.Limits) {
 	g.connects.set(l.ConnectsPerSecond)
 	g.logins.users.SetFailedLogins(l.FailedLogins)
 	g.broker.SetPace(l.MessagesPerSecond, int64(l.BytesPerSecond))
-	return true
 }
 
 // reloading is what systemd is told first [sd_notify(3)].

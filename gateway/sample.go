@@ -12,11 +12,7 @@ func (g *Gateway) record() admin.Sample {
 	}
 	for _, b := range g.bridges.all() {
 		st := b.Stats()
-		x := admin.BridgeSample{Name: b.Name(), Out: st.Sent - st.Resent}
-		for _, l := range b.Lag() {
-			x.Waiting += l.Messages
-		}
-		s.Bridges = append(s.Bridges, x)
+		s.Bridges = append(s.Bridges, admin.BridgeSample{Name: b.Name(), Out: st.Sent - st.Resent, Waiting: flowOf(b).waiting})
 	}
 	return s
 }
