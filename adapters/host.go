@@ -44,6 +44,7 @@ func NewHost(b *broker.Broker, st *store.Store, log *slog.Logger) Host {
 		}
 		attached[name] = a
 		a.Lane(0).Prompt() // a crash should not dispense twice
+		a.Lane(0).SetOrphan(false)
 		return a.Lane(0), a.Close, nil
 	}}
 }

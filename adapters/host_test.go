@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"packetboat/broker"
+	"packetboat/broker/store"
 	"packetboat/config"
 )
 
@@ -119,4 +120,55 @@ func TestAnAdapterInThePlaceOfAnother(t *testing.T) {
 	again, _ := attach("b/set") // after a while without commands
 	command("b/set", "6")
 	again.Done(next(again, "6"))
+}
+
+// TestAnAdapterThatComesBackHasItsQueueKept: while it was not configured its
+// commands were the first to go when the queue is full; they are not any more.
+func TestAnAdapterThatComesBackHasItsQueueKept(t *testing.T) {
+	st, err := store.Open(t.TempDir(), store.Options{MaxSize: 1 << 20, SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = st.Run(ctx) })
+	defer wg.Wait()
+	defer stop()
+	b, err := broker.New(broker.Options{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Attach("bridge/bulk", 0, []broker.Subscription{{Filter: "bulk", QoS: 1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	h := NewHost(b, st, nil)
+	_, detach, err := h.Attach("valve", "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	detach()
+	st.Lookup("adapter/valve").SetOrphan(true) // as a gateway does where it is not configured
+	if _, _, err := h.Attach("valve", "open"); err != nil {
+		t.Fatal(err)
+	}
+	publish := func(topic string, payload []byte) {
+		t.Helper()
+		r, err := b.Publish(&broker.Message{Topic: topic, Payload: payload, QoS: 1})
+		if err == nil {
+			err = st.Wait(t.Context(), r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("open", []byte("1"))
+	for range 100 {
+		publish("bulk", make([]byte, 20<<10))
+	}
+	if l := st.Lookup("bridge/bulk").Lag(); l.Lost[store.Dropped] == 0 {
+		t.Fatal("nothing was dropped: the test tests nothing")
+	}
+	if l := st.Lookup("adapter/valve").Lag(); l.Messages != 1 {
+		t.Errorf("%d commands wait; lost %v", l.Messages, l.Lost)
+	}
 }
