@@ -145,6 +145,23 @@ func BenchmarkPublishDeliverDone(b *testing.B) {
 	}
 }
 
+// BenchmarkLargeLiveMessages: each is taken before the next one comes.
+func BenchmarkLargeLiveMessages(b *testing.B) {
+	x, to := onNothing(b, "c")
+	to[0].Consumer.OnReady(func() {})
+	m := &Message{Topic: "camera/3", Payload: make([]byte, 64<<10), QoS: 1}
+	var d Delivery
+	b.SetBytes(64 << 10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := x.s.Publish(m, to); err != nil {
+			b.Fatal(err)
+		}
+		x.commit()
+		take(to[0].Consumer, &d)
+	}
+}
+
 // backlog makes a store on fs with n messages of 100 bytes for "c".
 func backlog(b *testing.B, fs wal.FS, n int) Options {
 	x := newBox(b)

@@ -33,19 +33,26 @@ type reader struct {
 // A frame may be as large as a commit, and there is a reader for each session.
 const smallRecord = 4 << 10
 
-// caughtUp lets go of memory; what was delivered last stays valid. No record behind
-// those that were read is the consumer's, and next is where its next one may be.
-func (r *reader) caughtUp() {
-	if cap(r.rec) > smallRecord {
-		r.rec = nil
-	}
-	r.buf, r.recs = nil, nil
-}
+// caughtUp lets go of the frame; what was delivered last stays valid. No record behind
+// those that were read is the consumer's, and next is where its next one may be. The
+// memory for one record stays: live messages are read into it.
+func (r *reader) caughtUp() { r.buf, r.recs = nil, nil }
 
-// rest is caughtUp where more can be read: it is read again from the span on.
+// rest lets go of all memory. What can be read is read again from the span on.
 func (r *reader) rest() {
 	r.caughtUp()
 	r.next = 0
+	if cap(r.rec) > smallRecord {
+		r.rec = nil
+	}
+}
+
+// readingLocked notes that c has memory to let go of when it does not read any more.
+func (c *Consumer) readingLocked() {
+	if !c.rd.used {
+		c.rd.used = true
+		c.s.readers[c] = struct{}{}
+	}
 }
 
 // restReaders has those rest that were not used since the last time: peers that
@@ -245,6 +252,9 @@ func (c *Consumer) findLocked(r *reader, seq uint64, d *Delivery) (bool, error) 
 			if rec, ok := c.s.wal.Record(e.pos, r.rec); ok {
 				r.rec = rec
 				r.next = 0
+				if cap(rec) > smallRecord {
+					c.readingLocked()
+				}
 				return c.fillLocked(r, d, rec, e.pos, seq), nil
 			}
 		}
@@ -304,8 +314,8 @@ func (c *Consumer) readFrame(r *reader) error {
 	if cap(recs) > cap(r.buf) {
 		r.buf = recs[:0]
 	}
-	if r.used = true; r == &c.rd {
-		c.s.readers[c] = struct{}{}
+	if r == &c.rd {
+		c.readingLocked()
 	}
 	var damaged *wal.DamagedError
 	if errors.As(err, &damaged) {
