@@ -34,12 +34,12 @@ func patterns(list []config.Template) []acl.Pattern {
 	return out
 }
 
-// rules are those of the list, and one for each adapter that none of them names and
+// rulesOf are those of a configuration, and one for each adapter that none of them names and
 // that answers commands: it keeps to the topics of its own section. What it
 // publishes by itself does so anyway; but a command says where its answer is to go,
 // and who may command an adapter must not have it publish anywhere.
-func (g *Gateway) rules(list []config.AuthRule) (*acl.Rules, error) {
-	rules := accessRules(list)
+func rulesOf(c *config.Config) (*acl.Rules, error) {
+	rules := accessRules(c.Auth.Rules)
 	named, err := acl.Compile(rules)
 	if err != nil || named == nil {
 		return nil, err
@@ -49,11 +49,11 @@ func (g *Gateway) rules(list []config.AuthRule) (*acl.Rules, error) {
 			rules = append(rules, ownTopics(s))
 		}
 	}
-	for i := range g.cfg.Serial {
-		own(&g.cfg.Serial[i].Stream)
+	for i := range c.Serial {
+		own(&c.Serial[i].Stream)
 	}
-	for i := range g.cfg.TCP {
-		own(&g.cfg.TCP[i].Stream)
+	for i := range c.TCP {
+		own(&c.TCP[i].Stream)
 	}
 	return acl.Compile(rules)
 }

@@ -46,12 +46,10 @@ name = "named"
 listen = ":7001"
 [tcp.command]
 `
-	g := &Gateway{cfg: parse(t, adapters)}
-	if rules, err := g.rules(nil); rules != nil || err != nil {
+	if rules, err := rulesOf(parse(t, adapters)); rules != nil || err != nil {
 		t.Errorf("without rules: %v, %v", rules, err)
 	}
-	g.cfg = parse(t, adapters+"[[auth.rule]]\nadapter = \"nam*\"\npublish = [\"{gateway}/#\"]\n")
-	rules, err := g.rules(g.cfg.Auth.Rules)
+	rules, err := rulesOf(parse(t, adapters+"[[auth.rule]]\nadapter = \"nam*\"\npublish = [\"{gateway}/#\"]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

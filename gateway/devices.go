@@ -70,12 +70,18 @@ func newAdapter(section any, host adapters.Host) (adapters.Adapter, error) {
 	return nil, fmt.Errorf("no adapter is made of %T", section)
 }
 
-// all are the adapters that there are now.
-func (d *devices) all() []adapters.Adapter {
+// current are the devices that there are now.
+func (d *devices) current() []*device {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := make([]adapters.Adapter, len(d.list))
-	for i, x := range d.list {
+	return d.list // which apply replaces and does not change
+}
+
+// all are their adapters.
+func (d *devices) all() []adapters.Adapter {
+	now := d.current()
+	list := make([]adapters.Adapter, len(now))
+	for i, x := range now {
 		list[i] = x.Adapter
 	}
 	return list
@@ -127,7 +133,6 @@ func (d *devices) apply(cfg *config.Config, sections []deviceSection) (did admin
 	for _, s := range sections {
 		old := was[s.name]
 		if stays[s.name] {
-			old.section.key = s.key
 			list = append(list, old)
 			continue
 		}

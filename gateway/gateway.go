@@ -54,7 +54,6 @@ type Gateway struct {
 
 	store    *store.Store
 	broker   *broker.Broker
-	access   []config.AuthRule // in force
 	bridges  bridges
 	devices  devices
 	passed   func() sockets
@@ -173,10 +172,9 @@ func (g *Gateway) build() error {
 	opt := g.brokerOptions()
 	var err error
 	g.openLogins()
-	if opt.Rules, err = g.rules(g.cfg.Auth.Rules); err != nil {
+	if opt.Rules, err = rulesOf(g.cfg); err != nil {
 		return fmt.Errorf("%s: %w", g.cfg.At("auth.rule"), err)
 	}
-	g.access = g.cfg.Auth.Rules
 	if g.broker, err = broker.New(opt); err != nil {
 		return err
 	}

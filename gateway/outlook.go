@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"packetboat/adapters"
 	"packetboat/adapters/modbus"
 	"packetboat/adapters/serial"
 	"packetboat/broker"
@@ -82,8 +81,8 @@ func (g *Gateway) outlook() outlook {
 	if w := g.web.Load(); w != nil {
 		o.look(&w.shown, w.isOpen.Load())
 	}
-	for _, a := range g.devices.all() {
-		o.adapters = append(o.adapters, g.adapterState(a, old, s))
+	for _, x := range g.devices.current() {
+		o.adapters = append(o.adapters, adapterStateOf(x, old, s))
 	}
 	return o
 }
@@ -100,29 +99,27 @@ func (o *outlook) look(s *shown, open bool) {
 	}
 }
 
-func (g *Gateway) adapterState(a adapters.Adapter, old, now sample) adapterState {
-	st := a.Stats()
-	s := adapterState{name: a.Name(), ready: st.Ready, problem: st.Problem, span: now.at.Sub(old.at)}
+func adapterStateOf(x *device, old, now sample) adapterState {
+	st := x.Stats()
+	s := adapterState{name: x.Name(), ready: st.Ready, problem: st.Problem, span: now.at.Sub(old.at)}
 	of := func(port string, match *config.USB, baud int, mode config.Mode) {
 		s.port, s.line = serial.Wanted{Port: port, Match: match}.String(), fmt.Sprintf("baud = %d, mode = %q", baud, mode)
 	}
-	switch a := a.(type) {
-	case *serial.Adapter:
-		if i := slices.IndexFunc(g.cfg.Serial, func(c config.Serial) bool { return c.Name == s.name }); i >= 0 {
-			c := &g.cfg.Serial[i]
+	switch c := x.section.cfg.(type) {
+	case config.Serial:
+		of(c.Port, c.Match, c.Baud, c.Mode)
+	case config.Modbus:
+		if c.Connect == "" {
 			of(c.Port, c.Match, c.Baud, c.Mode)
 		}
-	case *modbus.Adapter:
+	}
+	if a, ok := x.Adapter.(*modbus.Adapter); ok {
 		units := a.Units()
 		s.units = len(units)
 		for i := range units {
 			if units[i].Failing {
 				s.deaf = append(s.deaf, fmt.Sprintf("%s (id %d)", cmp.Or(units[i].Name, "unit"), units[i].ID))
 			}
-		}
-		if i := slices.IndexFunc(g.cfg.Modbus, func(c config.Modbus) bool { return c.Name == s.name }); i >= 0 && g.cfg.Modbus[i].Connect == "" {
-			c := &g.cfg.Modbus[i]
-			of(c.Port, c.Match, c.Baud, c.Mode)
 		}
 	}
 	was, is := old.adapters[s.name], now.adapters[s.name]

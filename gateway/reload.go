@@ -89,10 +89,10 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 			cfg.At("gateway"))
 	}
 	g.logins.users.Reload()
-	if did.Rules, err = g.changeRules(cfg); err != nil {
+	was := g.shown.Load() // what is in force
+	if did.Rules, err = g.changeRules(was, cfg); err != nil {
 		return did, err
 	}
-	was := g.shown.Load() // what is in force
 	if did.Limits = cfg.Limits != was.Limits; did.Limits {
 		g.changeLimits(cfg.Limits)
 	}
@@ -111,19 +111,20 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	return did, err
 }
 
-// changeRules puts the access rules of a new configuration in force and reports
-// whether they are others.
-func (g *Gateway) changeRules(cfg *config.Config) (changed bool, err error) {
-	if reflect.DeepEqual(g.access, cfg.Auth.Rules) {
+// changeRules puts the access rules of a new configuration in force, with those of
+// its adapters' own topics, and reports whether what the file says of access is
+// another.
+func (g *Gateway) changeRules(was, now *config.Config) (changed bool, err error) {
+	changed = !reflect.DeepEqual(was.Auth.Rules, now.Auth.Rules)
+	if !changed && reflect.DeepEqual(was.Serial, now.Serial) && reflect.DeepEqual(was.TCP, now.TCP) {
 		return false, nil
 	}
-	rules, err := g.rules(cfg.Auth.Rules)
+	rules, err := rulesOf(now)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", cfg.At("auth.rule"), err)
+		return false, fmt.Errorf("%s: %w", now.At("auth.rule"), err)
 	}
 	g.broker.SetRules(rules)
-	g.access = cfg.Auth.Rules
-	return true, nil
+	return changed, nil
 }
 
 // changeLimits puts other limits in force. What a client may send in a second is

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/broker"
 	"packetboat/broker/packet"
 	"packetboat/gateway/admin"
 )
@@ -174,5 +175,37 @@ func TestReloadSetsTheLogsLevel(t *testing.T) {
 	}
 	if want := []string{"debug", "info"}; !reflect.DeepEqual(levels, want) {
 		t.Errorf("levels %q", levels)
+	}
+}
+
+// An adapter that comes by a reload keeps to the topics of its own section, as one
+// that was there at the start does; and what is told of it is of that section.
+func TestAnAdapterThatAReloadBringsKeepsToItsOwnTopics(t *testing.T) {
+	text := sections(t, "[[listener]]\naddress = \"127.0.0.1:0\"\n[[auth.rule]]\nuser = \"ann\"\n")
+	_, g, file := reloadable(t, text)
+	allowed := func(topic string) bool {
+		t.Helper()
+		_, before := g.broker.Denials()
+		_, err := g.broker.Publish(&broker.Message{Origin: "adapter/scale", Topic: topic, QoS: 1})
+		_, after := g.broker.Denials()
+		return err == nil && before == after
+	}
+	serial := func(topic string, baud int) string {
+		return fmt.Sprintf("%s[[serial]]\nname = \"scale\"\nport = \"/dev/none\"\nbaud = %d\ntopic = %q\n[serial.command]\n", text, baud, topic)
+	}
+	for _, c := range []struct {
+		topic, other string
+		baud         int
+	}{{"a/{name}", "b/scale", 1200}, {"b/{name}", "a/scale", 2400}} {
+		file(serial(c.topic, c.baud))
+		if did, err := g.Reload(t.Context()); err != nil || did.Rules {
+			t.Fatalf("%+v, %v", did, err)
+		}
+		if own := strings.Replace(c.topic, "{name}", "scale", 1); !allowed(own) || allowed(c.other) {
+			t.Errorf("topic %s: %v and %v", c.topic, allowed(own), allowed(c.other))
+		}
+		if a := g.outlook().adapters; len(a) != 1 || !strings.Contains(a[0].line, fmt.Sprintf("baud = %d,", c.baud)) || !strings.Contains(a[0].port, "/dev/none") {
+			t.Errorf("told of it: %+v", a)
+		}
 	}
 }
