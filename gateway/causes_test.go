@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/adapters"
 	"packetboat/bridge"
 	"packetboat/broker"
 	"packetboat/broker/packet"
@@ -150,5 +151,24 @@ func TestSamplesOfTheLastMinuteAreKept(t *testing.T) {
 	}
 	if got := tr.from(now.at, now); got.written != 100 {
 		t.Errorf("with none since then it is %d", got.written)
+	}
+}
+
+// namedAdapter has a name, and nothing else to tell.
+type namedAdapter struct{ adapters.Adapter }
+
+func (namedAdapter) Name() string          { return "scale" }
+func (namedAdapter) Stats() adapters.Stats { return adapters.Stats{} }
+
+// An adapter that a reload has changed counts from nothing again.
+func TestWhatCameOfLateSurvivesAReload(t *testing.T) {
+	at := func(f frames) sample { return sample{adapters: map[string]frames{"scale": f}} }
+	before := at(frames{bytes: 1000, good: 90, bad: 10})
+	x := &device{Adapter: namedAdapter{}}
+	if s := adapterStateOf(x, before, at(frames{bytes: 1100, good: 95, bad: 11})); s.recent != (frames{bytes: 100, good: 5, bad: 1}) {
+		t.Errorf("%+v", s.recent)
+	}
+	if s := adapterStateOf(x, before, at(frames{bytes: 30, good: 3})); s.recent != (frames{bytes: 30, good: 3}) {
+		t.Errorf("after a reload: %+v", s.recent)
 	}
 }

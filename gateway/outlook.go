@@ -123,6 +123,9 @@ func adapterStateOf(x *device, old, now sample) adapterState {
 		}
 	}
 	was, is := old.adapters[s.name], now.adapters[s.name]
+	if is.bytes < was.bytes || is.good < was.good || is.bad < was.bad { // another since, by a reload
+		was = frames{}
+	}
 	s.recent = frames{bytes: is.bytes - was.bytes, good: is.good - was.good, bad: is.bad - was.bad, undecoded: is.undecoded - was.undecoded}
 	return s
 }
