@@ -345,7 +345,8 @@ func (g *gateway) start() {
 	g.t.Helper()
 	args := append(append([]string(nil), g.within...), binary, "run", "-config", g.config)
 	g.process = startWith(g.t, g.files, g.env, args[0], args[1:]...)
-	g.await("the gateway listens", func() bool { return listens(g.mqtt) })
+	// What operators ask is opened behind the listeners.
+	g.await("the gateway runs", func() bool { return g.lines(`"gateway runs"`) > 0 && listens(g.mqtt) })
 }
 
 // tool runs another command of the binary with the gateway's configuration and
