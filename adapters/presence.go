@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"packetboat/broker/store"
 	"packetboat/config"
 )
 
@@ -21,14 +20,13 @@ import (
 //	   │                            │ └────────────────────────────────┘  │
 //	   └────────────────────────────┴───────── last link closes ──────────┘
 //
-// Changes are collapsed: what is published is the latest state, and again and
-// again until the broker takes it. A topic of which nothing was published yet
-// is forgotten when its peer goes, so there are never more than links open and
-// topics that still say something else than offline.
+// A topic of which nothing was published yet is forgotten when its peer goes, so
+// there are never more than links open and topics that still say something else than
+// offline.
 type presence struct {
 	topic       config.Template
 	silentAfter time.Duration // 0: never
-	publish     func(topic, payload string) error
+	publish     func(topic, state string) error
 	start       time.Time // what frame times count from
 
 	wake chan struct{} // one slot
@@ -48,7 +46,7 @@ type presenceState struct {
 	silent atomic.Bool
 }
 
-func newPresence(topic config.Template, silentAfter time.Duration, publish func(topic, payload string) error) *presence {
+func newPresence(topic config.Template, silentAfter time.Duration, publish func(topic, state string) error) *presence {
 	p := &presence{topic: topic, silentAfter: silentAfter, publish: publish, start: time.Now(), wake: make(chan struct{}, 1), topics: map[string]*presenceState{}}
 	if !topic.IsZero() && !topic.Uses("remote") {
 		p.topics[expandTopic(topic, Place{}, time.Time{})] = &presenceState{keep: true}
@@ -90,37 +88,16 @@ func (p *presence) frame(st *presenceState, now time.Time) {
 	}
 }
 
-// run publishes until ctx ends, then once more what has changed since.
+// run publishes until ctx ends; see TellStates.
 func (p *presence) run(ctx context.Context) {
-	if p.topic.IsZero() {
-		return
-	}
-	delay := pauseMin
-	for {
-		var retry, silence <-chan time.Time
-		if d := p.markSilent(); d > 0 {
-			silence = time.After(d)
-		}
-		if p.flush() != nil {
-			retry = time.After(delay)
-			delay = min(2*delay, pauseMax)
-		} else {
-			delay = pauseMin
-		}
-		select {
-		case <-ctx.Done():
-			_ = p.flush() // a broker that is full keeps the old state; nothing more can be done
-			return
-		case <-p.wake:
-		case <-retry:
-		case <-silence:
-		}
+	if !p.topic.IsZero() {
+		TellStates(ctx, p, p.wake, p.publish)
 	}
 }
 
-// markSilent finds the topics without a frame for too long, and returns when
-// the next one may be; 0: none.
-func (p *presence) markSilent() (next time.Duration) {
+// Due finds the topics without a frame for too long, and returns when the next one
+// may be; 0: none.
+func (p *presence) Due() (next time.Duration) {
 	if p.silentAfter == 0 {
 		return 0
 	}
@@ -148,24 +125,15 @@ func (p *presence) markSilent() (next time.Duration) {
 	return next
 }
 
-// flush publishes what has changed and returns the first error.
-func (p *presence) flush() error {
-	for {
-		topic, state, ok := p.change()
-		if !ok {
-			return nil
-		}
-		if err := p.publish(topic, state); err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.topics[topic].said = state
-		p.mu.Unlock()
-	}
+// Said is of States.
+func (p *presence) Said(topic, state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.topics[topic].said = state
 }
 
-// change finds a topic whose state is not what was said last.
-func (p *presence) change() (topic, state string, ok bool) {
+// Next finds a topic whose state is not what was said last.
+func (p *presence) Next() (topic, state string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for topic, st := range p.topics {
@@ -184,19 +152,4 @@ func (p *presence) change() (topic, state string, ok bool) {
 		}
 	}
 	return "", "", false
-}
-
-// publishPresence is a Stream's way to publish presence.
-func (s *Stream) publishPresence(topic, payload string) error {
-	_, err := s.opt.Broker.Publish(&store.Message{
-		Topic:   topic,
-		Payload: []byte(payload),
-		QoS:     1,
-		Retain:  true,
-		Origin:  s.origin,
-	})
-	if err != nil {
-		s.opt.Log.Debug("presence not published", "topic", topic, "error", err)
-	}
-	return err
 }

@@ -136,7 +136,7 @@ func NewStream(opt Options) (*Stream, error) {
 	if opt.OnChange {
 		s.changes = newChanges(opt.DeadBand)
 	}
-	s.presence = newPresence(opt.Status, opt.SilentAfter, s.publishPresence)
+	s.presence = newPresence(opt.Status, opt.SilentAfter, PublishState(opt.Broker, s.origin, opt.Log))
 	if opt.Command != nil {
 		var err error
 		if s.outbox, err = newOutbox(s, *opt.Command); err != nil {

@@ -72,7 +72,7 @@ func New(cfg config.Modbus, host adapters.Host) (*Adapter, error) {
 	if err := a.addUnits(); err != nil {
 		return nil, err
 	}
-	a.presence = newPresence(a.publishPresence)
+	a.presence = newPresence()
 	a.showOffline()
 	return a, a.attach()
 }
@@ -221,7 +221,9 @@ func (a *Adapter) Close() {
 func (a *Adapter) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	around, stop := context.WithCancel(context.WithoutCancel(ctx))
-	wg.Go(func() { a.presence.run(around) })
+	wg.Go(func() {
+		adapters.TellStates(around, a.presence, a.presence.wake, adapters.PublishState(a.host.Broker, a.origin(), a.log))
+	})
 	if a.inbox != nil {
 		wg.Go(func() { a.inbox.run(ctx) })
 	}

@@ -12,7 +12,7 @@
 //	inbox.go     commands, from the durable consumer
 //	write.go     requests of commands
 //	poll.go      one life of the line: all of it together
-//	presence.go  the retained status topics
+//	presence.go  what the retained status topics say
 //	adapter.go   the adapter that the gateway runs
 //
 // One goroutine, the poller, owns the line, the units and the schedule; a

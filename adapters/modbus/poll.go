@@ -298,17 +298,3 @@ func (a *Adapter) showOffline() {
 		a.presence.set(u.status, offline)
 	}
 }
-
-func (a *Adapter) publishPresence(topic, state string) error {
-	_, err := a.host.Broker.Publish(&store.Message{
-		Topic:   topic,
-		Payload: []byte(state),
-		QoS:     1,
-		Retain:  true,
-		Origin:  a.origin(),
-	})
-	if err != nil {
-		a.log.Debug("presence not published", "topic", topic, "error", err)
-	}
-	return err
-}

@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -13,12 +12,10 @@ const (
 	offline = "offline"
 )
 
-// presence keeps the retained status topics: of the line, or with {unit} in the
-// template one of each unit. Changes are collapsed: what is published is the
-// latest state, and again and again until the broker takes it.
+// presence are the retained status topics: of the line, or with {unit} in the
+// template one of each unit.
 type presence struct {
-	publish func(topic, state string) error
-	wake    chan struct{} // one slot
+	wake chan struct{} // one slot
 
 	mu     sync.Mutex
 	topics map[string]*shown
@@ -26,8 +23,8 @@ type presence struct {
 
 type shown struct{ want, said string }
 
-func newPresence(publish func(topic, state string) error) *presence {
-	return &presence{publish: publish, wake: make(chan struct{}, 1), topics: map[string]*shown{}}
+func newPresence() *presence {
+	return &presence{wake: make(chan struct{}, 1), topics: map[string]*shown{}}
 }
 
 // set says how what the topic speaks of is now.
@@ -48,45 +45,8 @@ func (p *presence) set(topic, state string) {
 	}
 }
 
-// run publishes until ctx ends, then once more what has changed since.
-func (p *presence) run(ctx context.Context) {
-	const retryMin, retryMax = 20 * time.Millisecond, time.Second
-	delay := retryMin
-	for {
-		retry := (<-chan time.Time)(nil)
-		if p.flush() != nil {
-			retry = time.After(delay)
-			delay = min(2*delay, retryMax)
-		} else {
-			delay = retryMin
-		}
-		select {
-		case <-ctx.Done():
-			_ = p.flush() // a broker that is full keeps the old state; nothing more can be done
-			return
-		case <-p.wake:
-		case <-retry:
-		}
-	}
-}
-
-// flush publishes what has changed and returns the first error.
-func (p *presence) flush() error {
-	for {
-		topic, state, ok := p.change()
-		if !ok {
-			return nil
-		}
-		if err := p.publish(topic, state); err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.topics[topic].said = state
-		p.mu.Unlock()
-	}
-}
-
-func (p *presence) change() (topic, state string, ok bool) {
+// Next is of adapters.States.
+func (p *presence) Next() (topic, state string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for topic, s := range p.topics {
@@ -96,3 +56,13 @@ func (p *presence) change() (topic, state string, ok bool) {
 	}
 	return "", "", false
 }
+
+// Said is of adapters.States.
+func (p *presence) Said(topic, state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.topics[topic].said = state
+}
+
+// Due is of adapters.States: what there is to say is set in time.
+func (p *presence) Due() time.Duration { return 0 }
