@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -251,35 +250,4 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	// What paho leaves behind ends by itself, shortly after its client.
-	late := time.After(2 * time.Second)
-	for done := false; !done && leaked() != ""; {
-		select {
-		case <-late:
-			done = true
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	if s := leaked(); code == 0 && s != "" {
-		fmt.Printf("goroutines left:\n%s\n", s)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leaked is the stacks of goroutines that should have ended.
-func leaked() string {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	var left []string
-	for g := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(g, "packetboat/") && !strings.Contains(g, "TestMain") || strings.Contains(g, "paho.golang") {
-			left = append(left, g)
-		}
-	}
-	return strings.Join(left, "\n\n")
 }

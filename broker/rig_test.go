@@ -3,13 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,30 +15,6 @@ import (
 	"packetboat/broker/store"
 	"packetboat/broker/store/wal/simdisk"
 )
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		code = leaked()
-	}
-	os.Exit(code)
-}
-
-// leaked fails the run when goroutines of ours are left.
-func leaked() int {
-	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
-		buf := make([]byte, 1<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		n := strings.Count(string(buf), "packetboat/") - strings.Count(string(buf), "broker.TestMain") - strings.Count(string(buf), "broker.leaked")
-		if n <= 0 {
-			return 0
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", buf)
-			return 1
-		}
-	}
-}
 
 // rig is a broker over a store on a simulated disk.
 type rig struct {
