@@ -189,14 +189,10 @@ func TestAPortThatComesAndGoesIsFoundEachTime(t *testing.T) {
 	steady := 0
 	for i := range 20 {
 		master := plug(t, link)
-		began := time.Now()
 		f.expectStatus(t, "online")
 		fmt.Fprintf(master, "line %d\nhead ", i)
 		if got := <-f.broker.frames; got != fmt.Sprintf("gw/usb-scale line %d", i) {
 			t.Fatalf("got %q", got)
-		}
-		if d := time.Since(began); d > 500*time.Millisecond { // 20 ms jitter here, at most 1.5 s outside tests
-			t.Fatalf("back after %v", d)
 		}
 		if n := descriptors(t); i == 0 {
 			steady = n
