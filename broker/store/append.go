@@ -82,10 +82,20 @@ func (s *Store) spareRoomLocked(size int64) bool {
 	return s.hardRoomLocked() > -s.opt.SegmentSize/2
 }
 
-// Spare is how many bytes Append still takes by Options.MaxSize alone, about; very
-// many without one.
-func (s *Store) Spare() int64 {
+// Fits says why so many messages of so many bytes in all would not fit, about:
+// Append would refuse one of them with ErrFull.
+func (c *Consumer) Fits(messages, bytes int64) error {
+	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(s.sizeRoomLocked(s.unpinnedLocked())-reserveSegments*s.opt.SegmentSize-4*s.snap.size, 0)
+	left := max(s.sizeRoomLocked(s.unpinnedLocked())-reserveSegments*s.opt.SegmentSize-4*s.snap.size, 0)
+	switch {
+	case c.maxMessages > 0 && c.queued+uint64(messages) > c.maxMessages:
+		return fmt.Errorf("%d messages, and %s may have %d, of which %d are there", messages, c.name, c.maxMessages, c.queued)
+	case c.maxBytes > 0 && c.queuedBytes+uint64(bytes) > c.maxBytes:
+		return fmt.Errorf("%d bytes, and %s may have %d, of which %d are there", bytes, c.name, c.maxBytes, c.queuedBytes)
+	case bytes > left:
+		return fmt.Errorf("%d bytes, and max_size (%d) leaves %d for it", bytes, s.opt.MaxSize, left)
+	}
+	return nil
 }
