@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"packetboat/broker/packet"
@@ -251,6 +252,11 @@ func (e *Exported) stored() (*store.Message, store.Target) {
 	out := &store.Message{
 		Topic: m.Topic, Payload: m.payload(), QoS: m.QoS, Props: e.props,
 		Earlier: store.WallOf(m.Received, m.Trusted),
+	}
+	if m.DeadLetter != nil { // m.Received is when it died
+		if at, err := time.Parse(time.RFC3339Nano, m.DeadLetter.Received); err == nil {
+			out.Earlier = store.WallOf(at, m.Trusted)
+		}
 	}
 	if m.Expiry != nil {
 		out.Expiry, out.HasExpiry = *m.Expiry, true

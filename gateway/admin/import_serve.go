@@ -53,10 +53,10 @@ func (i *imports) begin(id, queue string, now time.Time) (first bool, err error)
 }
 
 // end gives the turn back, and for good with over.
-func (i *imports) end(did Imported, over bool) (all Imported) {
+func (i *imports) end(did Imported, over bool, now time.Time) (all Imported) {
 	i.did.Add(did)
 	all = i.did
-	if i.heard = time.Now(); over {
+	if i.heard = now; over {
 		i.id = ""
 	}
 	i.working.Unlock()
@@ -93,7 +93,7 @@ func (s *Server) importBatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := s.importLines(w, r, b)
-	all := s.importing.end(did, b.End || err != nil)
+	all := s.importing.end(did, b.End || err != nil, time.Now())
 	switch {
 	case err != nil && all.Queued > 0:
 		s.Log.Warn("an import by an operator has failed", "queue", b.Queue, "messages", all.Queued, "expired", all.Expired, "error", err)
