@@ -85,6 +85,9 @@ func (s *Store) spareRoomLocked(size int64) bool {
 // Fits says why so many messages of so many bytes in all would not fit, about:
 // Append would refuse one of them with ErrFull.
 func (c *Consumer) Fits(messages, bytes int64) error {
+	if messages == 0 && bytes == 0 {
+		return nil
+	}
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()

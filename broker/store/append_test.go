@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -239,5 +240,39 @@ func TestAppendToAQueueThatIsGone(t *testing.T) {
 	}
 	if _, err := b.s.Append(&Message{Topic: "t", Payload: make([]byte, 9<<10)}, Target{Consumer: b.consumer("d")}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
+	}
+}
+
+// TestRecordsOfAnImportByHand reads them as FORMAT.md describes them.
+func TestRecordsOfAnImportByHand(t *testing.T) {
+	wall := func(at int64) []byte { return binary.AppendVarint(nil, at) }
+	up := uint64(1<<64 - 5_000_000) // 5 s before the boot
+	imported := record(byte(19), byte(1|8|32), wall(1_600_000_000_000_001), byte(1), 1, 3, 0, byte(2|4), up, 60, prefixed("\x01\x01"), prefixed("t"), "old")
+	again := record(byte(20), byte(1), wall(1_600_000_000_000_002), byte(0), 1, 1, 3, 1, byte(1), up, prefixed("t"), "again")
+	b := newBox(t)
+	b.clock.up = 10 * time.Second
+	b.byHand([][]byte{clockBytes(1, 1, 1000), record(byte(6), 3, 1, 65535, "c")}, [][]byte{imported, message(3, 1, 1, 2000, "m1"), message(3, 2, 1, 3000, "m2")}, [][]byte{again})
+	b.open()
+	for i, want := range []struct {
+		payload string
+		at      int64
+		trusted bool
+		age     time.Duration
+	}{
+		{"old", 1_600_000_000_000_001, true, 15 * time.Second},
+		{"again", 1_600_000_000_000_002, false, 15 * time.Second},
+		{"m2", 1_700_000_000_000_000 - 10_000_000 + 3000, false, 10*time.Second - 3*time.Millisecond},
+	} {
+		d := b.next("c")
+		at, trusted := b.s.clocks.received(&d.Message)
+		if string(d.Payload) != want.payload || at.UnixMicro() != want.at || trusted != want.trusted || b.s.Age(d.Received) != want.age {
+			t.Errorf("%d: %s, received %d, trusted %v, age %v", i, d.Payload, at.UnixMicro(), trusted, b.s.Age(d.Received))
+		}
+		if i == 0 && (d.QoS != 2 || !d.Retain || d.Expiry != 60 || string(d.Props) != "\x01\x01") {
+			t.Errorf("%+v", d)
+		}
+	}
+	if l := b.balance("c"); l.Messages != 3 {
+		t.Errorf("%+v", l)
 	}
 }

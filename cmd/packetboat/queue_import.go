@@ -244,14 +244,16 @@ func (i *importing) run(ctx context.Context) (err error) {
 	i.next = x.from
 	l := x.lines()
 	for end := false; !end && err == nil; {
-		var lines [][]byte
-		var bad error
-		if lines, end, bad = i.collect(l); len(lines) > 0 || end {
-			err = i.send(ctx, lines, end)
+		b := i.await(ctx, l)
+		if end = b.end; len(b.lines) > 0 || end {
+			err = i.send(ctx, b.lines, end)
 			i.show(l, end)
 		}
-		if err == nil && bad != nil {
-			err = i.stopped(fmt.Errorf("%s:%d: %w", x.name, i.next, bad))
+		switch {
+		case err == nil && errors.Is(b.err, errInterrupted):
+			err = i.stopped(b.err)
+		case err == nil && b.err != nil:
+			err = i.stopped(fmt.Errorf("%s:%d: %w", x.name, i.next, b.err))
 		}
 		if err == nil && i.json {
 			err = i.print(end, nil)
@@ -269,23 +271,49 @@ func (i *importing) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// collect reads the lines of a batch. end: these are the last ones.
-func (i *importing) collect(l *lineReader) (lines [][]byte, end bool, err error) {
-	for size := 0; len(lines) < importLines && size < importBytes; {
+// collected is the lines of a batch.
+type collected struct {
+	lines [][]byte
+	end   bool  // they are the last ones
+	err   error // behind them
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// await reads the lines of a batch, until ctx ends. A pipe on which nothing comes
+// keeps its reader then, which ends with the process.
+func (i *importing) await(ctx context.Context, l *lineReader) collected {
+	if i.file.size > 0 {
+		return i.collect(l)
+	}
+	got := make(chan collected, 1)
+	go func() { got <- i.collect(l) }()
+	select {
+	case b := <-got:
+		return b
+	case <-ctx.Done():
+		return collected{err: errInterrupted}
+	}
+}
+
+// collect reads the lines of a batch.
+func (i *importing) collect(l *lineReader) (b collected) {
+	for size := 0; len(b.lines) < importLines && size < importBytes; {
 		text, err := l.next()
 		if errors.Is(err, io.EOF) {
-			return lines, true, nil
+			b.end = true
+			break
 		}
 		if l.line < i.file.from && (err == nil || errors.Is(err, errLong)) {
 			continue
 		}
-		if err != nil {
-			return lines, false, err
+		if b.err = err; err != nil {
+			break
 		}
-		lines = append(lines, bytes.Clone(text))
+		b.lines = append(b.lines, bytes.Clone(text))
 		size += len(text) + 1
 	}
-	return lines, false, nil
+	return b
 }
 
 // send imports a batch.

@@ -366,6 +366,22 @@ func TestAnImportOfAPipeStopsAtAWrongLine(t *testing.T) {
 	}
 }
 
+// TestAnImportOfASilentPipeCanBeInterrupted.
+func TestAnImportOfASilentPipeCanBeInterrupted(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close() // ends the reader
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	i := &importing{env: &env{err: os.Stderr, out: os.Stdout}, queue: "bridge/cloud/0", file: &exportFile{name: "pipe", file: r, from: 8}}
+	if err := i.run(ctx); err == nil || err.Error() != "interrupted; 0 messages are queued; go on with -from 8" {
+		t.Error(err)
+	}
+}
+
 // TestTheLinesOfAnExport: as long as they may be, and longer.
 func TestTheLinesOfAnExport(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x")

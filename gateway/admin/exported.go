@@ -239,7 +239,7 @@ func (f *field) check() error {
 // Size is about how many bytes the message takes in the queue.
 func (e *Exported) Size() int64 {
 	m := e.Message
-	n := len(m.Topic) + len(e.props) + len(m.Base64) + 5*len(m.SubscriptionIDs) + 40
+	n := len(m.Topic) + len(e.props) + len(m.Base64) + 5*len(m.SubscriptionIDs) + 26
 	if m.Text != nil {
 		n += len(*m.Text)
 	}
