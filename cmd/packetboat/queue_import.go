@@ -158,7 +158,7 @@ func (x *exportFile) survey(ctx context.Context, progress func(done, total int64
 
 // surveyed is survey with what a person sees of it.
 func (x *exportFile) surveyed(ctx context.Context, e *env) (survey, error) {
-	show := progressTo(e.err, "reading %d MiB through", 1<<20)
+	show := progressTo(e.err, "%d MiB read through", 1<<20)
 	if show == nil {
 		show = func(int64, int64) {}
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -45,11 +46,17 @@ func TestWhatADeadGatewayHadReachesTheCloudByAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "rescued.jsonl")
-	write(t, file, string(lines))
-	out, code := g.tool("queue", "import", queue, file)
-	if code != 0 || out != "bridge/cloud/0: 6000 messages queued\n" {
-		t.Fatalf("exit code %d: %s", code, out)
+	name := filepath.Join(t.TempDir(), "rescued.jsonl")
+	write(t, name, string(lines))
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	c := exec.Command(binary, "queue", "import", queue, "-config", g.config)
+	c.Stdin = file
+	if out, err := c.CombinedOutput(); err != nil || string(out) != "bridge/cloud/0: 6000 messages queued\n" {
+		t.Fatalf("%v: %s", err, out)
 	}
 	g.signal(syscall.SIGKILL) // what it said is on the disk
 	g.exit()
