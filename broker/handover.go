@@ -146,7 +146,7 @@ func (b *Broker) handOverDurable(ctx context.Context, d *store.Delivery) bool {
 		return true
 	}
 	m := d.Message
-	m.Received, m.PacketID = store.Stamp{}, 0
+	m.Received, m.Earlier, m.PacketID = store.Stamp{}, store.Wall{}, 0 // the rest of an expiry counts from now
 	if m.HasExpiry {
 		m.Expiry, _ = remaining(m.Expiry, b.store.Age(d.Received))
 	}

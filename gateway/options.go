@@ -10,6 +10,13 @@ import (
 	"packetboat/config"
 )
 
+// QueueOptions are the bounds of the queue of a gateway of that configuration, for
+// who writes into its data directory while it does not run.
+func QueueOptions(c *config.Config) store.Options {
+	l := limitsOf(c, measure(c.Gateway.DataDir))
+	return store.Options{MaxSize: int64(c.Queue.MaxSize), MinFree: l.minFree, SegmentSize: l.segment}
+}
+
 func (g *Gateway) storeOptions() store.Options {
 	return store.Options{
 		MaxSize:        int64(g.cfg.Queue.MaxSize),

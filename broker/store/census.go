@@ -153,7 +153,7 @@ func (s *Store) takeCensus(v bounds) *census {
 
 func (c *census) add(rec []byte) {
 	var m messageRecord
-	if len(rec) == 0 || rec[0] != recMessage && rec[0] != recRescue || parseMessage(rec, &m) != nil {
+	if len(rec) == 0 || !isMessage(rec[0]) && !isRescue(rec[0]) || parseMessage(rec, &m) != nil {
 		return
 	}
 	n, ok := c.numbers[string(m.topic)]

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,9 @@ import (
 // time since that boot.
 type Stamp struct {
 	Boot uint32 // counted by the log; 0 = no stamp
-	Up   uint64 // CLOCK_BOOTTIME in µs
+	// Up is CLOCK_BOOTTIME in µs, as two's complement: what was appended from
+	// another queue may have been received before the boot.
+	Up uint64
 }
 
 // IsZero reports whether t is no stamp.
@@ -118,7 +121,7 @@ func (c *clocks) lastKnown() Stamp {
 func (c *clocks) note(t Stamp) {
 	if t.Boot >= 1 && int(t.Boot) <= len(c.boots) {
 		b := &c.boots[t.Boot-1]
-		b.lastUp = max(b.lastUp, t.Up)
+		b.lastUp = uint64(max(int64(b.lastUp), int64(t.Up)))
 	}
 }
 
@@ -148,17 +151,17 @@ func (c *clocks) age(t Stamp) time.Duration {
 	}
 	now := c.now()
 	if t.Boot == now.Boot {
-		return time.Duration(now.Up-min(t.Up, now.Up)) * time.Microsecond
+		return micros(max(int64(now.Up)-int64(t.Up), 0))
 	}
 	b := c.boots[t.Boot-1]
-	sum := b.lastUp - min(t.Up, b.lastUp) + now.Up
+	sum := max(int64(b.lastUp)-int64(t.Up), 0) + int64(now.Up)
 	for i := int(t.Boot); i < int(now.Boot)-1; i++ {
-		sum += c.boots[i].lastUp
+		sum += int64(c.boots[i].lastUp)
 	}
-	age := time.Duration(sum) * time.Microsecond
+	age := micros(sum)
 	cur := c.boots[now.Boot-1]
 	if b.synced && cur.synced {
-		age = max(age, time.Duration(cur.wallAt+int64(now.Up)-b.wallAt-int64(t.Up))*time.Microsecond)
+		age = max(age, micros(cur.wallAt+int64(now.Up)-b.wallAt-int64(t.Up)))
 	}
 	return age
 }
@@ -171,6 +174,38 @@ func (c *clocks) wall(t Stamp) (time.Time, bool) {
 	}
 	b := c.boots[t.Boot-1]
 	return time.UnixMicro(b.wallAt + int64(t.Up)), b.synced
+}
+
+// micros is n microseconds, or as much of them as a Duration can be.
+func micros(n int64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Microsecond)
+	return time.Duration(min(max(n, -most), most)) * time.Microsecond
+}
+
+// received is when a gateway took m in.
+func (c *clocks) received(m *Message) (time.Time, bool) {
+	if !m.Earlier.IsZero() {
+		return time.UnixMicro(m.Earlier.Micro), m.Earlier.Trusted
+	}
+	return c.wall(m.Received)
+}
+
+// since is how long ago a time of another clock was; known only when both clocks
+// were synchronised.
+func (c *clocks) since(w Wall) (age time.Duration, known bool) {
+	now, ok := c.wall(c.now())
+	if w.IsZero() || !w.Trusted || !ok {
+		return 0, false
+	}
+	return max(micros(now.UnixMicro()-w.Micro), 0), true
+}
+
+// Since is how long ago w was. known is false, and the age 0, when one of the two
+// clocks was not synchronised.
+func (s *Store) Since(w Wall) (age time.Duration, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clocks.since(w)
 }
 
 // Now returns the present moment.

@@ -38,10 +38,10 @@ func (c *Consumer) keepDeadLocked(d *Delivery, why Reason, text string) {
 		return
 	}
 	m := d.Message
-	m.Retain, m.Origin, m.PacketID, m.HasExpiry, m.Received = false, "", 0, false, Stamp{}
+	m.Retain, m.Origin, m.PacketID, m.HasExpiry, m.Received, m.Earlier = false, "", 0, false, Stamp{}, Wall{}
 	m.Props = appendUserProperty(append([]byte(nil), d.Props...), DeadReason, deadText(why, text))
 	m.Props = appendUserProperty(m.Props, DeadQueue, c.name)
-	if at, _ := s.clocks.wall(d.Received); !at.IsZero() {
+	if at, _ := s.clocks.received(&d.Message); !at.IsZero() {
 		m.Props = appendUserProperty(m.Props, DeadReceived, at.UTC().Format(time.RFC3339Nano))
 	}
 	if !s.haveRoomLocked(int64(len(m.Payload) + len(m.Topic) + len(m.Props) + 64)) {

@@ -89,7 +89,7 @@ func (c *Consumer) verdictLocked(found bool, d *Delivery, seq uint64) (why Reaso
 	}
 	if c.inspect != nil {
 		d.Seq = seq
-		d.At, d.AtTrusted = c.s.clocks.wall(d.Received)
+		d.At, d.AtTrusted = c.s.clocks.received(&d.Message)
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
 		return c.inspect(d, age)
 	}

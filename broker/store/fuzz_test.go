@@ -27,6 +27,9 @@ func FuzzRecords(f *testing.F) {
 	seed(record(byte(4), prefixed("key"), "value"), record(byte(5), "key"), record(byte(7), 3))
 	seed(consumer, record(byte(17), 3, 9, 2, 1, 9, 5, 500, 0, 2, 1, 1, prefixed("\x01"), prefixed("\x02")), record(byte(11), 3, 1, 2, 3, 300, 1, 1, 0),
 		record(byte(14), 2, 9), record(byte(12), 1), record(byte(8), byte(4), 1, 0, 1, prefixed("t"), "retained"))
+	long := uint64(1<<64 - 5000) // before the boot
+	seed(clockBytes(1, 1, 1000), consumer, record(byte(19), byte(1), 7, byte(1), 1, 3, 0, byte(1), long, prefixed("t"), "old"), message(3, 1, 1, 3000, "m1"),
+		record(byte(20), byte(1), 7, byte(1), 1, 1, 3, 0, byte(1), long, prefixed("t"), "old"))
 	f.Fuzz(func(t *testing.T, data []byte, snapshot bool) {
 		if len(data) > 4<<10 {
 			return

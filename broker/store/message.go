@@ -37,7 +37,29 @@ type Message struct {
 	// Received is when the gateway took the message in; the store sets it
 	// when it is zero.
 	Received Stamp
+
+	// Earlier is when a gateway took the message in by its wall clock, if that was
+	// not this queue's: it was exported there and appended here. Zero: Received
+	// says it.
+	Earlier Wall
 }
+
+// Wall is a time of a wall clock, as another queue knew it.
+type Wall struct {
+	Micro   int64 // µs since 1970; 0 = none
+	Trusted bool  // the clock was synchronised
+}
+
+// WallOf is the time t as a Wall, to the microsecond.
+func WallOf(t time.Time, trusted bool) Wall {
+	if t.IsZero() {
+		return Wall{}
+	}
+	return Wall{t.UnixMicro(), trusted}
+}
+
+// IsZero reports whether w is no time.
+func (w Wall) IsZero() bool { return w.Micro == 0 }
 
 // Target is one durable consumer of a message and how it wants it.
 type Target struct {
@@ -65,8 +87,8 @@ type Delivery struct {
 	Dup             bool   // may have been sent before [MQTT-3.3.1-1]
 	SubscriptionIDs []uint32
 
-	// At is Received by the wall clock, as well as that is known by now; zero
-	// when it is not known. AtTrusted says that the clock of that boot was at some
+	// At is Received by the wall clock, as well as that is known by now, or Earlier;
+	// zero when it is not known. AtTrusted says that the clock of that boot was at some
 	// time synchronised. Set for a consumer that inspects, see Consumer.Inspect.
 	At        time.Time
 	AtTrusted bool

@@ -288,7 +288,14 @@ func (m *model) publish() {
 	}
 	var r Receipt
 	var err error
-	m.noteDrops(func() { r, err = m.s.Publish(msg, to) })
+	m.noteDrops(func() {
+		if len(to) == 1 && !msg.Retain && msg.PacketID == 0 && m.rng.IntN(3) == 0 { // imported
+			msg.Earlier = Wall{Micro: 1 + m.rng.Int64N(1<<50), Trusted: m.rng.IntN(2) == 0}
+			r, err = m.s.Append(msg, to[0])
+			return
+		}
+		r, err = m.s.Publish(msg, to)
+	})
 	if errors.Is(err, ErrFull) {
 		for i, t := range to {
 			name := t.Consumer.name

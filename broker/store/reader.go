@@ -210,15 +210,14 @@ const frameHead = 24 // of the log's frames
 
 // seqIn returns the seq under which rec, a message or a rescue, is for c.
 func (c *Consumer) seqIn(rec []byte, rescued bool) (uint64, bool) {
-	want := byte(recMessage)
-	if rescued {
-		want = recRescue
-	}
-	if len(rec) < 2 || rec[0] != want {
+	if len(rec) < 2 || rescued && !isRescue(rec[0]) || !rescued && !isMessage(rec[0]) {
 		return 0, false
 	}
 	r := messageRecord{}
 	cur := cursor{b: rec[2:]}
+	if rec[0] == recImported || rec[0] == recImportedRescue {
+		cur.wall()
+	}
 	if rescued {
 		cur.uvarint()
 	}
@@ -263,7 +262,7 @@ func (c *Consumer) fillLocked(rd *reader, d *Delivery, rec []byte, p wal.Pos, se
 	*d = Delivery{Message: Message{
 		Topic: topic, Payload: r.payload, QoS: t.opts & flagQoS, Retain: t.opts&targetRetain != 0,
 		Props: r.props, Expiry: r.expiry, HasExpiry: r.flags&flagExpiry != 0,
-		PacketID: r.packetID, Received: Stamp{boot, r.up},
+		PacketID: r.packetID, Received: Stamp{boot, r.up}, Earlier: r.earlier,
 	}, SubscriptionIDs: rd.ids}
 	if o := c.s.originNum[r.origin]; o != nil {
 		d.Origin = o.name

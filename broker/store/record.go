@@ -28,6 +28,9 @@ const (
 	recSkip     = 16
 	recState    = 17
 	recRestart  = 18
+
+	recImported       = 19
+	recImportedRescue = 20
 )
 
 const (
@@ -90,6 +93,8 @@ func (c *cursor) take(n uint64) []byte {
 	return v
 }
 
+func (c *cursor) wall() Wall { return Wall{c.varint(), c.byte() != 0} }
+
 func (c *cursor) stamp() Stamp { return Stamp{uint32(c.uvarint()), c.uvarint()} }
 
 func appendBytes[T []byte | string](dst []byte, v T) []byte {
@@ -103,9 +108,20 @@ func appendUvarints(dst []byte, vs ...uint64) []byte {
 	return dst
 }
 
-// appendMessage: type, flags, targets, then the body.
+// isMessage reports whether records of that type are messages on their way in.
+func isMessage(kind byte) bool { return kind == recMessage || kind == recImported }
+
+// isRescue reports whether records of that type are messages once more.
+func isRescue(kind byte) bool { return kind == recRescue || kind == recImportedRescue }
+
+// appendMessage: type, flags, targets, then the body; with the time of receipt
+// elsewhere behind the flags.
 func appendMessage(dst []byte, m *Message, origin uint32, to []Target) []byte {
-	dst = append(dst, recMessage, messageFlags(m, origin))
+	if m.Earlier.IsZero() {
+		dst = append(dst, recMessage, messageFlags(m, origin))
+	} else {
+		dst = appendWall(append(dst, recImported, messageFlags(m, origin)), m.Earlier)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(to)))
 	for i := range to {
 		t := &to[i]
@@ -114,6 +130,14 @@ func appendMessage(dst []byte, m *Message, origin uint32, to []Target) []byte {
 	}
 	dst = binary.AppendUvarint(dst, m.Received.Up)
 	return appendBody(dst, m, origin)
+}
+
+func appendWall(dst []byte, w Wall) []byte {
+	dst = binary.AppendVarint(dst, w.Micro)
+	if w.Trusted {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
 func messageFlags(m *Message, origin uint32) byte {
@@ -170,6 +194,7 @@ type messageRecord struct {
 	flags    byte
 	targets  cursor
 	n        uint64 // targets left
+	earlier  Wall
 	up       uint64
 	boot     uint32 // 0: that of the last clock record
 	expiry   uint32
@@ -210,9 +235,12 @@ func (r *messageRecord) next(t *targetRecord) bool {
 func parseMessage(rec []byte, r *messageRecord) error {
 	*r = messageRecord{}
 	c := cursor{b: rec}
-	rescue := c.byte() == recRescue
+	kind := c.byte()
 	r.flags = c.byte()
-	if rescue {
+	if kind == recImported || kind == recImportedRescue {
+		r.earlier = c.wall()
+	}
+	if isRescue(kind) {
 		r.boot = uint32(c.uvarint())
 	}
 	n := c.uvarint()

@@ -40,7 +40,7 @@ func (s *Store) recover(dir string, reading *reading) error {
 	}
 	s.wal, err = wal.Open(dir, from, count, wal.Options{
 		FS: s.fs, Lock: &s.mu, SegmentSize: s.opt.SegmentSize, CommitInterval: s.opt.CommitInterval, Log: s.log,
-		Counted:      func(rec []byte) bool { return len(rec) > 0 && rec[0] == recMessage },
+		Counted:      func(rec []byte) bool { return len(rec) > 0 && isMessage(rec[0]) },
 		BeforeSeal:   func() { s.progressLocked(s.ending) },
 		BeginSegment: s.beginSegmentLocked,
 		OnCommit:     s.onCommit,
@@ -127,7 +127,7 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 	}
 	c := cursor{b: rec[1:]}
 	switch rec[0] {
-	case recMessage, recRescue:
+	case recMessage, recImported, recRescue, recImportedRescue:
 		return r.message(frame, p, rec)
 	case recProgress:
 		r.progress(&c)
@@ -226,7 +226,7 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 		if c == nil {
 			continue // removed
 		}
-		if rec[0] == recRescue {
+		if isRescue(rec[0]) {
 			c.moveLocked(t.seq, frame, len(rec), at)
 			continue
 		}
@@ -238,7 +238,7 @@ func (r *recovery) message(frame, p wal.Pos, rec []byte) error {
 		}
 		c.acceptLocked(p, frame, len(rec), t.opts&flagQoS, at)
 	}
-	if rec[0] == recMessage && m.flags&flagRetain != 0 && !r.ledgersOnly() {
+	if isMessage(rec[0]) && m.flags&flagRetain != 0 && !r.ledgersOnly() {
 		msg := Message{Topic: string(m.topic), Payload: m.payload, QoS: m.flags & flagQoS, Retain: true, Props: m.props,
 			Origin: s.originName(m.origin), Expiry: m.expiry, HasExpiry: m.flags&flagExpiry != 0}
 		s.retainLocked(&msg, at)

@@ -77,7 +77,11 @@ func (c *Consumer) appendRescueLocked(rec []byte, p wal.Pos, seq uint64) {
 	if at.Boot == 0 {
 		at.Boot = c.s.clocks.at(p)
 	}
-	out := append([]byte{recRescue, m.flags &^ flagOrigin}, binary.AppendUvarint(nil, uint64(at.Boot))...)
+	out := []byte{recRescue, m.flags &^ flagOrigin}
+	if !m.earlier.IsZero() {
+		out = appendWall([]byte{recImportedRescue, m.flags &^ flagOrigin}, m.earlier)
+	}
+	out = binary.AppendUvarint(out, uint64(at.Boot))
 	out = appendUvarints(out, 1, uint64(c.num), seq)
 	out = append(out, t.opts)
 	if t.opts&targetSubIDs != 0 {

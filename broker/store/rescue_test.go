@@ -40,7 +40,7 @@ func (b *box) byHand(frames ...[][]byte) {
 	var mu sync.Mutex
 	log, err := wal.Open("", 0, 0, wal.Options{
 		FS: b.disk, Lock: &mu, SegmentSize: b.opt.SegmentSize,
-		Counted: func(rec []byte) bool { return rec[0] == recMessage },
+		Counted: func(rec []byte) bool { return isMessage(rec[0]) },
 	}, func(frame, p wal.Pos, rec []byte) error { return nil })
 	if err != nil {
 		b.t.Fatal(err)

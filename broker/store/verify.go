@@ -159,7 +159,7 @@ func (a *audit) frame(p wal.Pos, recs []byte) error {
 
 // see notes for whom of its consumers a record still waits.
 func (a *audit) see(p wal.Pos, rec []byte) {
-	if len(rec) == 0 || rec[0] != recMessage && rec[0] != recRescue {
+	if len(rec) == 0 || !isMessage(rec[0]) && !isRescue(rec[0]) {
 		return
 	}
 	var m messageRecord

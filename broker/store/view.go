@@ -58,7 +58,7 @@ func (v *View) Next(d *Delivery) (bool, error) {
 			d.ID = c.idLocked(seq)
 		}
 		d.Dup = d.QoS > 0 && seq < c.sentHigh
-		d.At, d.AtTrusted = c.s.clocks.wall(d.Received)
+		d.At, d.AtTrusted = c.s.clocks.received(&d.Message)
 		return true, nil
 	}
 	return false, nil

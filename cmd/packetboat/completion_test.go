@@ -18,7 +18,7 @@ func TestCompletionKnowsTheCommandsTheirVerbsAndFlags(t *testing.T) {
 			t.Errorf("%s is missing", c.name)
 		}
 	}
-	if v := strings.Join(known["queue"].verbs, " "); v != "ls tail export verify rename purge replay" {
+	if v := strings.Join(known["queue"].verbs, " "); v != "ls tail export verify rename purge import replay" {
 		t.Errorf("the verbs of queue: %s", v)
 	}
 	if v := known["route"].verbs; v != nil {

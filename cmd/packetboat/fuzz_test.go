@@ -21,6 +21,7 @@ var parsers = map[string][]string{
 	"names in access rules":                     {"broker/acl.FuzzNames", "broker/acl.FuzzGlobs"},
 	"the users file":                            {"broker/users.FuzzParse"},
 	"the configuration and its templates":       {"config.FuzzParse", "config.FuzzTemplate"},
+	"lines of an export":                        {"gateway/admin.FuzzExported"},
 	"the admin API":                             {"gateway/admin.FuzzRequest", "gateway/admin.FuzzAPI", "gateway/admin.FuzzHost"},
 	"segments and snapshots of the log":         {"broker/store/wal.FuzzRecovery", "broker/store/wal.FuzzSnapshot"},
 	"records of the queue and of sessions":      {"broker/store.FuzzRecords", "broker.FuzzSavedState"},

@@ -53,7 +53,7 @@ func commands() []command {
 		{name: "top", args: "[-config FILE] [-once]", summary: "a live screen: rates, queues, bridges, what is wrong", help: topHelp, run: topCommand},
 		{name: "doctor", args: "[-config FILE] [-own-id] [-json] [BRIDGE]", summary: "find what keeps it from flowing: disk, clock, ports, the way to each cloud", help: doctorHelp, run: doctorCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
-		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE | replay QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
+		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE | import QUEUE [FILE] | replay QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "clients", args: "[-config FILE] [-json] [MATCH]", summary: "list the MQTT clients and sessions of the gateway that runs", help: clientsHelp, run: clientsCommand},
 		{name: "kick", args: "[-config FILE] [-json] CLIENT", summary: "disconnect an MQTT client", help: kickHelp, run: kickCommand},

@@ -22,6 +22,8 @@ const queueHelp = `  ls                 what waits for whom, since when, and wha
   verify             read the whole log again and compare it with the ledgers
   rename OLD NEW     give a bridge's queue to a bridge of another name
   purge QUEUE        end everything that waits; what was purged is counted
+  import QUEUE FILE  queue the messages of an export behind what waits; FILE may be
+                     left out or "-" for the standard input
   replay QUEUE       have the dead letters in bridge/NAME/dead go to the cloud once
                      more, for when the rule or the permission is right now
 
@@ -32,6 +34,14 @@ adapter/NAME, as ls shows it. The gateway that runs is asked, by its socket
 without a configuration and changes one that no gateway uses. rename is for
 bridges that are not configured in the gateway that runs, or for one that is
 stopped. "received_trusted": the gateway's clock was synchronised.
+
+An import reads a file through before it begins, and queues nothing when a line is
+wrong; -check does only that, without a gateway. What it says is queued is on the disk.
+When it ends in the middle it says so, and the line to go on with, as -from: what it
+was not told of any more, up to 1,000 messages, may then come twice, and none is lost.
+With -json that line is in each line that it prints. Messages that have expired are
+counted and left out. It never pushes out what waits: what does not fit below max_size
+is refused. docs/maintenance.md has the way from a dead gateway to another one.
 `
 
 // queueFlags are the flags of packetboat queue.
@@ -42,6 +52,10 @@ type queueFlags struct {
 	n      *int
 	yes    *bool
 	all    *bool
+	from   *int
+	check  *bool
+	into   string          // the queue that an import is for
+	given  map[string]bool // the flags that are on the command line
 }
 
 // queueSource is where a queue is looked into: the gateway that runs, or a
@@ -53,6 +67,7 @@ type queueSource interface {
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
 	Replay(ctx context.Context, queue string) (uint64, error)
+	Import(ctx context.Context, b *admin.Batch) (admin.Imported, error)
 	ResetBridge(ctx context.Context, name string) (admin.Reset, error)
 }
 
@@ -60,6 +75,7 @@ type queueSource interface {
 type queueVerb struct {
 	name    string
 	words   []string // that it takes
+	may     string   // a word that may follow
 	changes bool
 	run     func(ctx context.Context, e *env, s queueSource, q *queueFlags, words []string) error
 }
@@ -73,6 +89,7 @@ func queueVerbs() []queueVerb {
 		{name: "rename", words: []string{"OLD", "NEW"}, changes: true, run: queueRename},
 		{name: "purge", words: []string{"QUEUE"}, changes: true, run: queuePurge},
 		{name: "replay", words: []string{"QUEUE"}, changes: true, run: queueReplay},
+		{name: "import", words: []string{"QUEUE"}, may: "FILE", changes: true, run: queueImport},
 	}
 }
 
@@ -84,6 +101,8 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	q.n = f.Int("n", 10, "how many `MESSAGES` tail shows")
 	q.all = f.Bool("all", false, "ls also shows queues that never had a message")
 	q.yes = f.Bool("yes", false, "purge without asking")
+	q.from = f.Int("from", 1, "import from this `LINE` of the file on")
+	q.check = f.Bool("check", false, "import only reads the file and says what is wrong with it")
 	name, rest := splitVerb(args)
 	words, code, ok := e.parseWords(f, rest)
 	if !ok {
@@ -93,6 +112,17 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	if err != nil {
 		fmt.Fprintf(e.err, "packetboat queue: %v (packetboat help queue)\n", err)
 		return exitUsage
+	}
+	q.given = map[string]bool{}
+	f.Visit(func(g *flag.Flag) { q.given[g.Name] = true })
+	if verb.name == "import" && *q.check {
+		if err := checkExport(ctx, e, &q, words); err != nil {
+			return e.fail(err)
+		}
+		return exitFine
+	}
+	if verb.name == "import" {
+		q.into = words[0]
 	}
 	s, err := openQueue(ctx, e, &q, verb.changes)
 	var usage *usageError
@@ -114,11 +144,14 @@ func findVerb(name string, words []string) (*queueVerb, error) {
 	var usages []string
 	for _, v := range queueVerbs() {
 		usage := strings.Join(append([]string{v.name}, v.words...), " ")
+		if v.may != "" {
+			usage += " [" + v.may + "]"
+		}
 		usages = append(usages, usage)
 		if v.name != name {
 			continue
 		}
-		if len(words) != len(v.words) {
+		if n := len(words) - len(v.words); n != 0 && (n != 1 || v.may == "") {
 			return nil, fmt.Errorf("usage: packetboat queue %s", usage)
 		}
 		return &v, nil

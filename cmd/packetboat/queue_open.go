@@ -24,6 +24,7 @@ func (e *usageError) Error() string { return e.err.Error() }
 // openedQueue is a queueSource and what ends with it.
 type openedQueue struct {
 	queueSource
+	store *store.Store    // of this process; nil: it is a gateway's
 	ctx   context.Context // of the work; ends early when the disk takes no writes
 	close func() error
 }
@@ -33,16 +34,17 @@ type openedQueue struct {
 func openQueue(ctx context.Context, e *env, q *queueFlags, changes bool) (*openedQueue, error) {
 	dir := *q.dir
 	var offline error // why no gateway is asked
+	var cfg *config.Config
 	if dir == "" {
-		cfg, err := config.Load(*q.config, config.Options{})
-		if err != nil {
+		var err error
+		if cfg, err = config.Load(*q.config, config.Options{}); err != nil {
 			return nil, &usageError{err}
 		}
 		dir = cfg.Gateway.DataDir
 		if cfg.Admin.Socket != "" {
 			c, err := admin.Dial(ctx, cfg.Admin.Socket)
 			if err == nil {
-				return &openedQueue{c, ctx, func() error { c.Close(); return nil }}, nil
+				return &openedQueue{c, nil, ctx, func() error { c.Close(); return nil }}, nil
 			}
 			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 				offline = fmt.Errorf("the gateway cannot be asked: %w", err)
@@ -51,9 +53,12 @@ func openQueue(ctx context.Context, e *env, q *queueFlags, changes bool) (*opene
 	}
 	var o *openedQueue
 	var err error
-	if changes {
-		o, err = openToChange(ctx, dir)
-	} else {
+	switch {
+	case q.into != "":
+		o, err = openToImport(ctx, q, cfg, dir)
+	case changes:
+		o, err = openToChange(ctx, dir, store.Options{SegmentSize: changeSegment})
+	default:
 		o, err = openToRead(ctx, dir)
 	}
 	if err != nil && offline != nil {
@@ -67,7 +72,7 @@ func openToRead(ctx context.Context, dir string) (*openedQueue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openedQueue{&admin.Local{Store: s}, ctx, func() error { return nil }}, nil
+	return &openedQueue{&admin.Local{Store: s}, s, ctx, func() error { return nil }}, nil
 }
 
 // changeSegment is the size of the file that a change is written to: small, since
@@ -75,11 +80,11 @@ func openToRead(ctx context.Context, dir string) (*openedQueue, error) {
 const changeSegment = 64 << 10
 
 // openToChange opens the queue of a gateway that is stopped for writing.
-func openToChange(ctx context.Context, dir string) (*openedQueue, error) {
+func openToChange(ctx context.Context, dir string, opt store.Options) (*openedQueue, error) {
 	if err := holdsQueue(dir); err != nil {
 		return nil, err
 	}
-	s, err := store.Open(dir, store.Options{SegmentSize: changeSegment})
+	s, err := store.Open(dir, opt)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("the gateway runs on %s; stop it first (systemctl stop packetboat), or let it do this by its socket (admin.socket, without -dir)", dir)
 	}
@@ -91,7 +96,7 @@ func openToChange(ctx context.Context, dir string) (*openedQueue, error) {
 	go func() { done <- s.Run(run) }()
 	var watch sync.WaitGroup
 	watch.Go(func() { stopWhenFailed(run, s, stop) })
-	return &openedQueue{&admin.Local{Store: s}, run, func() error {
+	return &openedQueue{&admin.Local{Store: s}, s, run, func() error {
 		stop()
 		watch.Wait()
 		return <-done

@@ -26,6 +26,7 @@ type source interface {
 	Rename(ctx context.Context, from, to string) ([]string, error)
 	Purge(ctx context.Context, queue string) (uint64, error)
 	Replay(ctx context.Context, queue string) (uint64, error)
+	Import(ctx context.Context, b *Batch) (Imported, error)
 	ResetBridge(ctx context.Context, name string) (Reset, error)
 }
 
@@ -39,7 +40,12 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	s, err := store.Open(t.TempDir(), store.Options{})
+	return newRigWith(t, store.Options{})
+}
+
+func newRigWith(t *testing.T, opt store.Options) *rig {
+	t.Helper()
+	s, err := store.Open(t.TempDir(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@
 //	POST /v1/rename {"from": "", "to": ""}
 //	POST /v1/purge  {"queue": ""}
 //	POST /v1/replay {"queue": ""}        dead letters go to the cloud once more
+//	POST /v1/import?queue=NAME&import=ID  messages of an export, as JSON Lines, behind what waits
 //	POST /v1/reload                       read the configuration again
 //	GET  /v1/bridges                      the bridges in full: state, lanes, counters
 //	POST /v1/bridges/reset {"bridge": ""} begin a new session at the cloud, once
@@ -30,7 +31,6 @@ package admin
 
 import (
 	"time"
-	"unicode/utf8"
 
 	"packetboat/broker/store"
 )
@@ -97,36 +97,6 @@ func gapOf(s *store.Store, g *store.Gap) Gap {
 	}
 	out.More = sum < g.Count
 	return out
-}
-
-// Message is one that waits.
-type Message struct {
-	Seq      uint64    `json:"seq"`
-	Topic    string    `json:"topic"`
-	QoS      byte      `json:"qos"`
-	Retain   bool      `json:"retain,omitempty"`
-	Received time.Time `json:"received"`
-	Trusted  bool      `json:"received_trusted"` // the clock was synchronised
-	Expiry   *uint32   `json:"expiry_seconds,omitempty"`
-	Text     *string   `json:"text,omitempty"`
-	Base64   []byte    `json:"base64,omitempty"` // a payload that is no text
-
-	DeadLetter *DeadLetter `json:"dead_letter,omitempty"`
-}
-
-func messageOf(d *store.Delivery) Message {
-	m := Message{Seq: d.Seq, Topic: d.Topic, QoS: d.QoS, Retain: d.Retain, Received: d.At, Trusted: d.AtTrusted}
-	if d.HasExpiry {
-		expiry := d.Expiry
-		m.Expiry = &expiry
-	}
-	if utf8.Valid(d.Payload) {
-		text := string(d.Payload)
-		m.Text = &text
-	} else {
-		m.Base64 = append([]byte(nil), d.Payload...)
-	}
-	return m
 }
 
 // Verification is what reading the whole log again has shown.

@@ -63,6 +63,8 @@ func FuzzAPI(f *testing.F) {
 		{"GET", "/v1/log?last=0", ""},
 		{"GET", "/v1/adapters", ""},
 		{"GET", "/v1/history", ""},
+		{"POST", "/v1/import?queue=bridge/a/0&import=1&end", "{\"topic\":\"a\",\"text\":\"\"}\n{}"},
+		{"POST", "/v1/import?queue=bridge/a/0&import=1&messages=9223372036854775807&bytes=9223372036854775807", ""},
 	} {
 		f.Add(s[0], s[1], s[2])
 	}
@@ -81,7 +83,7 @@ func FuzzAPI(f *testing.F) {
 		rec := httptest.NewRecorder()
 		api.ServeHTTP(rec, req)
 		redirect := rec.Code >= 300 && rec.Code < 400 // to the path without dots
-		if rec.Code >= 500 || !redirect && !strings.HasPrefix(rec.Body.String(), "{") {
+		if rec.Code >= 500 && rec.Code != http.StatusInsufficientStorage || !redirect && !strings.HasPrefix(rec.Body.String(), "{") {
 			t.Errorf("%s %s %q: %d %s", method, path, body, rec.Code, rec.Body)
 		}
 	})

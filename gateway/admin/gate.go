@@ -35,7 +35,11 @@ func (w *Web) hardened(next http.Handler) http.Handler {
 			refuse(rw, http.StatusMethodNotAllowed, fmt.Errorf("%s is not used here", r.Method))
 			return
 		}
-		r.Body = http.MaxBytesReader(rw, r.Body, maxRequest)
+		most := int64(maxRequest)
+		if r.URL.Path == importPath {
+			most = maxBatch
+		}
+		r.Body = http.MaxBytesReader(rw, r.Body, most)
 		next.ServeHTTP(&patient{ResponseWriter: rw, rc: http.NewResponseController(rw)}, r)
 	})
 }

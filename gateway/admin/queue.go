@@ -65,10 +65,7 @@ func (l *Local) Messages(ctx context.Context, queue string, last uint64, f func(
 		if !ok {
 			break
 		}
-		m := messageOf(&d)
-		if kind(queue) == kind("bridge/") && strings.HasSuffix(queue, "/dead") {
-			_, m.DeadLetter = splitDead(d.Props)
-		}
+		m := messageOf(&d, isDead(queue))
 		if err := errors.Join(ctx.Err(), f(&m)); err != nil {
 			return err
 		}
@@ -180,6 +177,9 @@ func (l *Local) noQueue(name string) error {
 	}
 	return fmt.Errorf("%w: %s; there are %s", ErrNoQueue, name, strings.Join(names, ", "))
 }
+
+// isDead reports whether a queue is of dead letters.
+func isDead(queue string) bool { return kind(queue) == "bridge" && strings.HasSuffix(queue, "/dead") }
 
 func kind(queue string) string {
 	k, _, _ := strings.Cut(queue, "/")

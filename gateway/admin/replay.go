@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"packetboat/broker/packet"
@@ -32,7 +31,7 @@ func (l *Local) Replay(ctx context.Context, queue string) (n uint64, err error) 
 	switch {
 	case dead == nil:
 		return 0, l.noQueue(queue)
-	case kind(queue) != "bridge" || !strings.HasSuffix(queue, "/dead"):
+	case !isDead(queue):
 		return 0, fmt.Errorf("replay %s: %w", queue, ErrNotDead)
 	case !replaying.TryLock():
 		return 0, fmt.Errorf("replay %s: %w by another replay", queue, ErrInUse)

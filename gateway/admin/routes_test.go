@@ -55,6 +55,7 @@ func TestTheExamplesOfTheDocumentationAreOfTheirTypes(t *testing.T) {
 		"GET /v1/messages": func() any { return new(line) }, "POST /v1/verify": func() any { return new(line) },
 		"POST /v1/rename":       func() any { return new(struct{ Renamed []string }) },
 		"POST /v1/purge":        func() any { return new(struct{ Purged uint64 }) },
+		"POST /v1/import":       func() any { return new(importReply) },
 		"POST /v1/replay":       func() any { return new(struct{ Replayed uint64 }) },
 		"POST /v1/clients/kick": func() any { return new(struct{ Kicked bool }) },
 	}

@@ -42,7 +42,8 @@ type Server struct {
 	Logs     *LogRing  // what Log has told
 	Recorder *Recorder // somebody runs it
 
-	watching watching
+	watching  watching
+	importing imports
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -99,6 +100,7 @@ func (s *Server) handler() *routes {
 	mux.HandleFunc("POST /v1/rename", s.rename)
 	mux.HandleFunc("POST /v1/purge", s.purge)
 	mux.HandleFunc("POST /v1/replay", s.replay)
+	mux.HandleFunc("POST "+importPath, s.importBatch)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		did, err := s.Reload(r.Context())
 		answer(w, did, err)
@@ -252,8 +254,12 @@ func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func fail(w http.ResponseWriter, err error) {
+func fail(w http.ResponseWriter, err error) { refuse(w, statusOf(err), err) }
+
+func statusOf(err error) int {
 	status := http.StatusInternalServerError
+	var of *LineError
+	var request *requestError
 	switch {
 	case errors.Is(err, ErrNoQueue), errors.Is(err, ErrNoBridge), errors.Is(err, ErrNoClient):
 		status = http.StatusNotFound
@@ -261,8 +267,14 @@ func fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrInUse), errors.Is(err, store.ErrExists):
 		status = http.StatusConflict
+	case errors.Is(err, store.ErrFull), errors.Is(err, ErrDoesNotFit):
+		status = http.StatusInsufficientStorage
+	case errors.Is(err, store.ErrFailed), errors.Is(err, context.Canceled):
+		status = http.StatusServiceUnavailable
+	case errors.As(err, &of), errors.As(err, &request), errors.Is(err, ErrDeadQueue):
+		status = http.StatusBadRequest
 	}
-	refuse(w, status, err)
+	return status
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
