@@ -47,7 +47,6 @@ func plugIn(t *testing.T, units *sim.Modbus, link string) (unplug func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = os.Remove(link) // the first time it is not there
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,12 @@ func plugIn(t *testing.T, units *sim.Modbus, link string) (unplug func()) {
 			t.Error(err)
 		}
 	})
-	unplug = sync.OnceFunc(func() { cancel(); wg.Wait(); _ = master.Close() })
+	unplug = sync.OnceFunc(func() {
+		cancel()
+		wg.Wait()
+		_ = os.Remove(link) // first: the terminal's name is somebody else's at once
+		_ = master.Close()
+	})
 	t.Cleanup(unplug)
 	return unplug
 }

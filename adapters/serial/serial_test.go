@@ -199,10 +199,10 @@ func TestAPortThatComesAndGoesIsFoundEachTime(t *testing.T) {
 		} else if n != steady {
 			t.Fatalf("%d descriptors in life %d, %d in the first", n, i, steady)
 		}
-		master.Close()
-		if err := os.Remove(link); err != nil {
+		if err := os.Remove(link); err != nil { // first: the terminal's name is somebody else's at once
 			t.Fatal(err)
 		}
+		master.Close()
 		f.expectStatus(t, "offline")
 	}
 	if st := f.Stats(); st.Opened != 20 || st.Frame.Frames != 20 {
@@ -213,6 +213,13 @@ func TestAPortThatComesAndGoesIsFoundEachTime(t *testing.T) {
 func TestAStuckWriteHoldsTheAdapterForItsTimeoutOnly(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "tty")
 	master := plug(t, link)
+	// As long as somebody has it open, the device's side reads on. Else it ends when a
+	// slow machine lets another write time out, and then all of them do.
+	other, err := os.OpenFile(link, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
 	f := start(t, link)
 	f.expectStatus(t, "online")
 	f.cmds.c <- store.Delivery{Seq: 1, Message: store.Message{Topic: "gw/set", Payload: []byte(strings.Repeat("x", 900<<10))}}
@@ -225,7 +232,7 @@ func TestAStuckWriteHoldsTheAdapterForItsTimeoutOnly(t *testing.T) {
 		t.Fatalf("done %d", seq)
 	}
 	f.stop()
-	master.Close()
+	_ = other.Close()
 	wg.Wait()
 }
 
