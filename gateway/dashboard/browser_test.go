@@ -71,6 +71,7 @@ func needBrowser(t *testing.T) {
 type tab struct {
 	t    *testing.T
 	ctx  context.Context
+	end  func() // closes it
 	base string // http://127.0.0.1:…
 
 	mu       sync.Mutex
@@ -84,7 +85,7 @@ func newTab(t *testing.T, base string) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(end)
-	b := &tab{t: t, ctx: ctx, base: base, open: map[network.RequestID]string{}}
+	b := &tab{t: t, ctx: ctx, end: end, base: base, open: map[network.RequestID]string{}}
 	messages := chromedp.Console(ctx)
 	read := make(chan struct{})
 	go func() {
