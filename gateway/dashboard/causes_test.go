@@ -49,7 +49,7 @@ func TestTheOverviewNamesEachCauseWithinTenSeconds(t *testing.T) {
 	if !eval[bool](b, "window.sameAsEver") {
 		t.Error("the page was loaded again")
 	}
-	b.shoot("causes-390-dark")
+	b.eachPage("causes")
 }
 
 // A cause is something that goes wrong, and what the page has to say about it.
