@@ -45,6 +45,7 @@ func TestTheOverviewNamesEachCauseWithinTenSeconds(t *testing.T) {
 		if took > causeWithin {
 			t.Errorf("%s: named after %v", c.name, took)
 		}
+		b.until(fmt.Sprintf("document.getElementById('said').textContent.includes(%q)", c.want[0])) // to a screen reader
 	}
 	if !eval[bool](b, "window.sameAsEver") {
 		t.Error("the page was loaded again")

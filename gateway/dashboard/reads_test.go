@@ -45,7 +45,6 @@ const unreadable = `(() => {
 			if (s.textOverflow === "ellipsis" || ["auto", "scroll"].includes(s.overflowX)) break;
 			if (["hidden", "clip"].includes(s.overflowX) && (left < at.getBoundingClientRect().left - 1 || right > at.getBoundingClientRect().right + 1)) found.add("cut off: " + said);
 		}
-		if (e.scrollWidth > e.clientWidth + 1 && right > innerWidth) found.add("beyond the window: " + said);
 	}
 	const words = document.body.innerText;
 	for (const wrong of [/(?<![\d.,])1 (messages|clients|topics|frames|links|bytes|queues|lines|problems|devices|units|publishes|places|segments|adapters|keys)\b.*/g,

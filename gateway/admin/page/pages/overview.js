@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { figure, h, keyed, mark, section, text } from "../dom.js";
 import { count, past, plural, rate, perSecond, short, size, sized, span } from "../format.js";
-import { adapterState, bridgeState } from "../states.js";
+import { adapterState, bridgeState, kindOf as problemKind, worst } from "../states.js";
 import { flow } from "./flow.js";
 import { drainedIn, fullIn } from "./outlook.js";
 import { sparks } from "./sparks.js";
@@ -44,7 +44,7 @@ function problemList() {
   fine.append(sign.node, h("span", {}, "Nothing is wrong."));
   const list = h("ul", { class: "problems" });
   const node = h("div", { role: "region", "aria-label": "What is wrong" }, fine, list);
-  const show = keyed(list, (p) => p.what.replaceAll(/\d+/g, "#"), () => {
+  const show = keyed(list, problemKind, () => {
     const what = h("strong");
     const remedy = h("p");
     const part = { node: h("li", {}, mark("warn").node, h("div", {}, what, remedy)) };
@@ -87,7 +87,7 @@ function keyFigures() {
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
       all.full.set(...fullIn(status.disk));
-      all.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the queue" : "nothing, ever");
+      all.lost.set(short(status.lost || 0), "", status.lost ? `${status.lost === 1 ? "message" : "messages"}; see the queue` : "nothing, ever");
     },
   };
 }
@@ -122,7 +122,7 @@ function model({ status, rates }, known) {
     lines: [`${short(waiting)} waiting`, part === undefined ? size(disk.bytes) : `${size(disk.bytes)}, ${Math.round(part * 100)} % full`],
   };
   const columns = [{ title: "Devices", weight: 1.35, nodes: devices }, { title: "Broker", weight: 1, nodes: [broker] }, { title: "On the disk", weight: 1.25, nodes: [queue] }];
-  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "warn" ? "broken" : "still" }));
+  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.broken ? "broken" : "still" }));
   edges.push({ from: "broker", to: "queue", state: disk.failed ? "broken" : rates.in > 0 ? "moving" : "still" });
   if (status.bridges.length > 0) {
     columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [] });
@@ -150,19 +150,20 @@ const hostOf = (server) => (server || "").replace(/^[a-z]+:\/\//, "").replace(/:
 function devicesOf(status, known) {
   const list = [];
   const adapters = known.adapters || [];
-  const sorted = [...adapters].sort((a, b) => Number(a.ready) - Number(b.ready));
+  const fine = (a) => Number(adapterState(a, status.problems) === "ok");
+  const sorted = [...adapters].sort((a, b) => fine(a) - fine(b));
   for (const a of sorted.slice(0, most)) {
     const r = known.rates[a.name];
     const moves = r > 0;
     list.push({
-      id: `a ${a.name}`, title: a.name, state: adapterState(a), word: a.ready ? "ready" : "not ready", href: "#/adapters", moves,
+      id: `a ${a.name}`, title: a.name, state: adapterState(a, status.problems), word: a.ready ? "ready" : "not ready", href: "#/adapters", moves, broken: !a.ready,
       lines: [a.ready ? `${kindOf(a)}${r === undefined ? "" : `, ${rate(r)}`}` : `${kindOf(a)}, not ready`],
     });
   }
   const rest = sorted.slice(most);
   if (rest.length > 0) {
     const ready = rest.filter((a) => a.ready).length;
-    list.push({ id: "a", title: `${rest.length} more adapters`, state: ready === rest.length ? "ok" : "warn", href: "#/adapters", lines: [`${ready} ready`], moves: rest.some((a) => known.rates[a.name] > 0) });
+    list.push({ id: "a", title: plural(rest.length, "more adapter"), state: worst(rest.map((a) => adapterState(a, status.problems))), href: "#/adapters", lines: [`${ready} ready`], moves: rest.some((a) => known.rates[a.name] > 0) });
   }
   const n = status.clients;
   list.push({ id: "clients", title: "MQTT clients", state: n ? "ok" : "idle", href: "#/clients", lines: [`${count(n)} connected`], moves: n > 0 });

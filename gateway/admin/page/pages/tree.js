@@ -2,6 +2,7 @@
 // topics cost no more than a screen of them.
 
 import { attribute, h, text } from "../dom.js";
+import { count } from "../format.js";
 
 const rowHeight = 32; // px, as in parts.css
 const inOrder = new Intl.Collator("en", { numeric: true }); // room-2 before room-10
@@ -36,6 +37,7 @@ export function tree(name, value, chosen) {
     };
     walk(root, 1);
     space.style.height = `${rows.length * rowHeight}px`;
+    box.style.setProperty("--whole", `${rows.length * rowHeight + 2}px`); // with its border
   };
 
   const draw = () => {
@@ -155,7 +157,7 @@ function makeRow(space, i) {
       attribute(node, "aria-selected", String(r.node.path === selected));
       text(twist, branch ? (isOpen(r.node) ? "▾" : "▸") : "");
       text(name, r.node.name === "" ? "(empty)" : r.node.name);
-      text(more, branch ? `${r.node.count}` : "");
+      text(more, branch ? count(r.node.count) : "");
       text(content, r.node.leaf ? value(r.node.leaf) : "");
     },
   };
