@@ -111,7 +111,7 @@ function buildLink() {
     const n = status.problems.length;
     line.set(n ? "warn" : "ok", n ? `${n} ${n === 1 ? "problem" : "problems"}` : "All is well");
     text(byID("id"), status.id);
-    text(byID("version"), `Version ${status.version}`);
+    text(byID("version"), `${status.id}, version ${status.version}`); // the name above may be cut
   });
 }
 

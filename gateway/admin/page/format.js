@@ -25,7 +25,7 @@ export const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many || o
 export function perSecond(r) {
   if (!r) return "0";
   if (r < 0.1) return "<0.1";
-  return r < 100 ? r.toFixed(1) : short(r);
+  return r < 100 ? figures(r) : short(r);
 }
 
 // rate is a rate with its unit.

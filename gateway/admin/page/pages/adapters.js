@@ -56,7 +56,7 @@ function card(first) {
       state.set(adapterState(a, a.problems), a.ready ? "ready" : "not ready");
       const last = a.last_frame ? `last frame ${ago(a.last_frame)}` : "no frame yet";
       text(about, `${kinds[a.kind] || a.kind}, ${plural(a.links, "link")} open, ${last}`);
-      const wrong = a.ready ? a.problems.map((p) => [p.what, p.remedy].filter(Boolean).join(": ")) : [a.error];
+      const wrong = a.ready ? a.problems.map((p) => [p.what.replace(`adapter ${a.name}: `, ""), p.remedy].filter(Boolean).join(": ")) : [a.error];
       text(reason, wrong.filter(Boolean).join("; "));
       reason.hidden = reason.textContent === "";
       const all = Object.entries(a.counters).sort();

@@ -77,12 +77,14 @@ function keyFigures() {
   const node = h("dl", { class: "figures" }, Object.values(all).map((f) => f.node));
   return {
     node,
-    set({ status, rates }) {
+    set({ status, rates, queues }) {
       const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
       const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
       all.inward.set(perSecond(rates.in), "/s", plural(status.clients, "client") + " connected");
       all.outward.set(perSecond(toClouds(rates)), "/s", `to the clouds; to clients here ${rate(rates.out)}`);
-      all.waiting.set(short(waiting), "", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
+      const sessions = queues.find((q) => q.queue === "session/*");
+      const more = sessions && sessions.messages ? `${short(sessions.messages)} ${waiting ? "more " : ""}for clients` : "";
+      all.waiting.set(short(waiting), "", [waiting ? `for bridges, the oldest for ${span(oldest)}` : more ? "for bridges" : "everything is delivered", more].filter(Boolean).join("; "));
       all.drained.set(...drainedIn(status.bridges));
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
@@ -109,8 +111,9 @@ function ratesOf(now, before) {
 }
 
 // model is what the picture shows.
-function model({ status, rates }, known) {
-  const devices = devicesOf(status, known);
+function model(state, known) {
+  const { status, rates } = state;
+  const devices = devicesOf(state, known);
   const disk = status.disk;
   const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
   const part = disk.max_size ? disk.bytes / disk.max_size : undefined;
@@ -125,7 +128,7 @@ function model({ status, rates }, known) {
   const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.broken ? "broken" : "still" }));
   edges.push({ from: "broker", to: "queue", state: disk.failed ? "broken" : rates.in > 0 ? "moving" : "still" });
   if (status.bridges.length > 0) {
-    columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [] });
+    columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [], beside: true });
   }
   for (const b of status.bridges) {
     const out = (rates.bridges && rates.bridges[b.name] && rates.bridges[b.name].out) || 0;
@@ -147,7 +150,7 @@ const kindOf = (a) => a.kind.replace("-", ", ");
 
 const hostOf = (server) => (server || "").replace(/^[a-z]+:\/\//, "").replace(/:(1883|8883|443)$/, "");
 
-function devicesOf(status, known) {
+function devicesOf({ status, rates }, known) {
   const list = [];
   const adapters = known.adapters || [];
   const fine = (a) => Number(adapterState(a, status.problems) === "ok");
@@ -166,6 +169,6 @@ function devicesOf(status, known) {
     list.push({ id: "a", title: plural(rest.length, "more adapter"), state: worst(rest.map((a) => adapterState(a, status.problems))), href: "#/adapters", lines: [`${ready} ready`], moves: rest.some((a) => known.rates[a.name] > 0) });
   }
   const n = status.clients;
-  list.push({ id: "clients", title: "MQTT clients", state: n ? "ok" : "idle", href: "#/clients", lines: [`${count(n)} connected`], moves: n > 0 });
+  list.push({ id: "clients", title: "MQTT clients", state: n ? "ok" : "idle", href: "#/clients", lines: [`${count(n)} connected`], moves: n > 0 && rates.in > 0 });
   return list;
 }
