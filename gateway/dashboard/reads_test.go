@@ -2,7 +2,12 @@ package dashboard
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"packetboat/broker/packet"
 )
 
 // unreadable is what keeps people from reading the page as it is: text that is cut
@@ -97,4 +102,51 @@ func TestAGatewayWithNothingReadsWell(t *testing.T) {
 	b.goTo("clients", "Clients")
 	b.shows("only-one")
 	b.eachPage("empty")
+}
+
+// TestLongNamesReadWell on a small phone, with what opens on the pages, and topics
+// that begin with a level without a name.
+func TestLongNamesReadWell(t *testing.T) {
+	m := newMill(t)
+	m.start()
+	b := newTab(t, m.web)
+	b.lossy = true // at the end, the gateway is gone
+	phone := func() { b.look(320, 640, "dark") }
+	phone()
+	b.goTo("topics", "Topics")
+	b.shows("topics") // from now on the gateway looks
+	long := strings.Repeat("a-very-long-level/", 6) + "temperature-of-the-second-boiler"
+	c := dial(t, m.mqtt, "client-with-a-very-long-identifier-0123456789abcdef0123456789abcdef")
+	c.subscribe(long + "/#")
+	c.publish(packet.Publish{Topic: "/x", Payload: []byte("1")},
+		packet.Publish{Topic: long, Payload: []byte(`{"t":21.5,"unit":"°C","more":"` + strings.Repeat("x", 300) + `"}`)})
+	b.shows("(empty)", "No topic is chosen")
+	b.do(chromedp.Focus(chromedp.CSS("#topic-search")), chromedp.KeyEvent("boiler"))
+	b.shows("1 topic")
+	b.do(chromedp.Click(chromedp.CSS("[role=treeitem][aria-level='7']")))
+	b.shows(long, "the first 256 bytes")
+	b.readsWell("long-topics")
+	phone()
+	b.goTo("clients", "Clients")
+	b.shows("client-with")
+	b.readsWell("long-clients")
+	phone()
+	b.do(chromedp.Click(chromedp.CSS("button[aria-label^='Kick client-with']")))
+	b.shows("Its connection is ended")
+	b.readsWell("long-dialog")
+	phone()
+	b.do(chromedp.Click(chromedp.CSS("dialog button:not(.danger)")))
+	b.goTo("queue", "Queue")
+	b.shows("bridge/dark/0")
+	b.do(chromedp.Click(chromedp.CSS(`button[aria-label="Look into bridge/dark/0"]`)))
+	b.shows(long)
+	b.readsWell("long-look")
+	phone()
+	b.do(chromedp.Click(chromedp.CSS("#menu")))
+	b.readsWell("long-menu")
+	phone()
+	b.goTo("overview", "Overview")
+	m.end()
+	b.shows("Connection lost")
+	b.readsWell("long-lost")
 }

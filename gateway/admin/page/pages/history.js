@@ -50,8 +50,11 @@ export function history(stay) {
     draw();
     return range > 3600 ? 60_000 : 10_000;
   }, error.set);
+  let drawn = 0;
   stay.on("state", (state) => {
     latest = state;
+    if (range > 3600 && Date.now() - drawn < 10_000) return; // thousands of points, which hardly move
+    drawn = Date.now();
     draw();
   });
   [disk, waiting, flow].forEach((c) => stay.atEnd(c.end));

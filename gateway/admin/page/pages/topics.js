@@ -46,7 +46,7 @@ function details() {
   return {
     node,
     set(n) {
-      text(title, n.path);
+      text(title, n.path || "(empty)");
       const t = n.leaf;
       value.hidden = !t;
       if (!t) {

@@ -17,7 +17,7 @@ export function tree(name, value, chosen) {
   const open = new Set();
   const pool = [];
   let rows = [];
-  let selected = "";
+  let selected = null; // a path; that of a topic that begins with / begins with ""
   let everything = false;
 
   const build = (topics) => {
@@ -85,7 +85,7 @@ export function tree(name, value, chosen) {
     if (rows[i].node.children.size > 0) toggle(rows[i].node, !open.has(rows[i].node.path));
     select(i);
   });
-  box.addEventListener("focus", () => selected || select(0));
+  box.addEventListener("focus", () => selected ?? select(0));
   box.addEventListener("keydown", (e) => {
     const i = rows.findIndex((r) => r.node.path === selected);
     const at = rows[i];
