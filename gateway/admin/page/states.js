@@ -8,7 +8,7 @@ export function bridgeState(word) {
 }
 
 // kindOf tells problems apart, whatever their numbers are at the moment.
-export const kindOf = (problem) => problem.what.replaceAll(/\d+/g, "#");
+export const kindOf = (problem) => `${problem.of} ${problem.what.replaceAll(/\d+/g, "#")}`;
 
 // wrongWith are the problems of an adapter.
 export const wrongWith = (name, problems) => problems.filter((p) => p.of === `adapter/${name}`);

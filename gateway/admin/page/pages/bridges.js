@@ -75,8 +75,8 @@ function card(name) {
       error.hidden = b.state === "online" || !b.last_error;
       text(error, b.last_error);
       figures.waiting.set(short(waiting), "", waiting === 1 ? "message" : "messages");
-      figures.oldest.set(waiting ? span(oldest) : "—", "", waiting ? "has waited so long" : "");
-      figures.drain.set(waiting ? (b.drain_left_seconds > 0 ? span(b.drain_left_seconds) : "unknown") : "—", "", b.drain_rate > 0 ? `at ${rate(b.drain_rate)} if nothing comes in` : "");
+      figures.oldest.set(waiting ? span(oldest) : "—", "", waiting ? "on the disk" : "");
+      figures.drain.set(waiting ? (b.drain_rate > 0 ? span(b.drain_left_seconds) : "unknown") : "—", "", b.drain_rate > 0 ? `at ${rate(b.drain_rate)} if nothing comes in` : "");
       figures.flight.set(count(b.in_flight), "", "sent, not acknowledged");
       figures.dead.set(count(b.dead_letters), "", b.dead_letters ? "the queue page shows them" : "");
       about.set([
