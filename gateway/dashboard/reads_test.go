@@ -51,6 +51,11 @@ const unreadable = `(() => {
 			if (["hidden", "clip"].includes(s.overflowX) && (left < at.getBoundingClientRect().left - 1 || right > at.getBoundingClientRect().right + 1)) found.add("cut off: " + said);
 		}
 	}
+	for (const e of document.querySelectorAll("[placeholder]")) {
+		const ground = groundOf(e);
+		const ratio = contrast(over(numbers(getComputedStyle(e, "::placeholder").color), ground), ground);
+		if (ratio < 4.5) found.add("contrast " + ratio.toFixed(2) + ": " + e.placeholder);
+	}
 	const words = document.body.innerText;
 	for (const wrong of [/(?<![\d.,])1 (messages|clients|topics|frames|links|bytes|queues|lines|problems|devices|units|publishes|places|segments|adapters|keys)\b.*/g,
 		/.*\b1024(\.0)? (KiB|MiB|GiB|bytes).*/g, /.*\d\.0 (KiB|MiB|GiB|k|M)\b.*/g, /.*\b(undefined|NaN|null|Infinity)\b.*/g, /.*\[object .*/g]) {
