@@ -13,8 +13,10 @@ func connectRemedy(code byte) string {
 		return "check username and password"
 	case packet.NotAuthorized, packet.Banned:
 		return "allow this client at the server, or check username, password and client_id"
-	case packet.ServerUnavailable, packet.ServerBusy, packet.QuotaExceeded, packet.ConnectionRateExceeded:
+	case packet.ServerUnavailable, packet.ServerBusy, packet.QuotaExceeded:
 		return "none needed if it passes; else the server is overloaded or over its quota"
+	case packet.ConnectionRateExceeded:
+		return "none needed if it passes; else too many connections or failed logins come from here: check username and password"
 	case packet.RetainNotSupported, packet.QoSNotSupported, packet.TopicNameInvalid:
 		return `the server does not take the will on the status topic: change status, or set it to ""`
 	case packet.UseAnotherServer, packet.ServerMoved:

@@ -61,7 +61,7 @@ func (c *conn) mayPublish(name string) bool {
 func (c *conn) denied(name string) {
 	c.stats.denied++
 	c.noteDenied("publish", name)
-	c.b.tellDenied("publish not allowed", "client", c.session.id, "user", c.user, "remote", c.remote, "topic", name)
+	c.b.tellDenied("publish not allowed", "client", c.session.id, "user", c.user, "remote", c.remote, "topic", strings.Clone(name)) // it lies in a buffer; lines are kept
 }
 
 func (c *conn) noteDenied(action, topic string) {

@@ -287,7 +287,7 @@ func (c *conn) handOverLive() {
 			Props: p.Props, Expiry: p.Expiry, HasExpiry: p.HasExpiry,
 		}
 		if err := c.b.handOver(x.group.name, &m); err != nil {
-			c.log.Warn("message of an ended session is lost", "client", c.session.id, "topic", m.Topic, "error", err)
+			c.log.Warn("message of an ended session is lost", "client", c.session.id, "topic", strings.Clone(m.Topic), "error", err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"strings"
 
 	"packetboat/broker/packet"
 	"packetboat/broker/store"
@@ -130,7 +131,7 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 func (c *conn) refusePublish(p *packet.Publish, answer byte, err error) error {
 	if errors.Is(err, store.ErrTooLarge) {
 		c.stats.refused++
-		c.log.Warn("publish refused", "client", c.session.id, "remote", c.remote, "topic", p.Topic, "error", err)
+		c.log.Warn("publish refused", "client", c.session.id, "remote", c.remote, "topic", strings.Clone(p.Topic), "error", err)
 		return errUnstorable // a reason for DISCONNECT; PUBACK has none like it [MQTT-3.4.2-1]
 	}
 	if c.version != packet.V5 {

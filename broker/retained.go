@@ -93,7 +93,7 @@ func (r *router) stageRetained(res routed) routed {
 		b.stats.notRetained.Add(1)
 		if now := time.Now(); t.warned.IsZero() || now.Sub(t.warned) >= warnEvery {
 			t.warned = now
-			b.log.Warn("too many retained messages, more are delivered but not retained", "messages", t.tree.Len(), "bytes", t.size, "topic", m.Topic)
+			b.log.Warn("too many retained messages, more are delivered but not retained", "messages", t.tree.Len(), "bytes", t.size, "topic", strings.Clone(m.Topic))
 		}
 		if exists { // an old value would pass for the last one [MQTT-3.3.1-7] of 3.1.1
 			b.removeRetainedLocked(m.Topic)
@@ -149,7 +149,7 @@ func (b *Broker) purgeRetainedLocked() bool {
 func (b *Broker) removeRetainedLocked(name string) {
 	removal := &Message{Topic: name, Retain: true}
 	if _, err := b.store.Publish(removal, nil); err != nil {
-		b.log.Warn("retained message not removed", "topic", name, "error", err)
+		b.log.Warn("retained message not removed", "topic", strings.Clone(name), "error", err)
 		return
 	}
 	b.retained.setLocked(removal)

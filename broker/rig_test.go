@@ -96,7 +96,9 @@ func (c testClock) Wall() (time.Time, bool) { return time.Now(), true }
 func newRig(t testing.TB, opt Options, pipes bool) *rig {
 	r := &rig{t: t, disk: simdisk.New(), opt: opt, pipes: pipes, gate: newGate()}
 	r.disk.Fault = r.gate.fault
-	r.opt.Log = slog.New(slog.DiscardHandler)
+	if r.opt.Log == nil {
+		r.opt.Log = slog.New(slog.DiscardHandler)
+	}
 	if testing.Verbose() && os.Getenv("BROKER_LOG") != "" {
 		r.opt.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

@@ -20,10 +20,14 @@ func (s snapshot) problems() []admin.Problem {
 	p = append(p, s.more.shut...)
 	p.ofRoom(s)
 	for _, b := range s.bridges {
+		before := len(p)
 		p.ofBridge(b, s.more.now)
+		p[before:].are("bridge/" + b.name)
 	}
 	for _, a := range s.more.adapters {
+		before := len(p)
 		p.ofAdapter(a)
+		p[before:].are("adapter/" + a.name)
 	}
 	p = append(p, s.more.certs...)
 	p.ofClock(s.more.now)
@@ -37,6 +41,13 @@ func (p *problemList) add(what, remedy string) {
 	*p = append(*p, admin.Problem{What: what, Remedy: remedy})
 }
 
+// are says what the problems are of.
+func (p problemList) are(of string) {
+	for i := range p {
+		p[i].Of = of
+	}
+}
+
 func (p *problemList) ofDisk(s snapshot) {
 	if s.failed != nil {
 		p.add("the disk queue takes no writes: "+s.failed.Error(),
@@ -44,10 +55,10 @@ func (p *problemList) ofDisk(s snapshot) {
 				"Messages of QoS 0 go on. What waits is delivered at QoS 0 and 1, and at QoS 2 only what the receiver has confirmed already: its next step has to be on the disk before it is sent")
 	}
 	if s.damage > 0 {
-		p.add(fmt.Sprintf("the queue was damaged in %d places when the gateway was started", s.damage), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
+		p.add(fmt.Sprintf("the queue was damaged in %s when the gateway was started", counted(s.damage, "place", "places")), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
 	}
 	if s.ledgerErrors > 0 {
-		p.add(fmt.Sprintf("%d ledgers were wrong and were put right", s.ledgerErrors), "please report it, with the log")
+		p.add(counted(s.ledgerErrors, "ledger was wrong and was put right", "ledgers were wrong and were put right"), "please report it, with the log")
 	}
 }
 
@@ -65,17 +76,18 @@ func (p *problemList) ofRoom(s snapshot) {
 	for _, b := range s.bridges {
 		if b.dropped > 0 {
 			told = true
-			p.add(fmt.Sprintf("the queue is full: %d messages for bridge %s were dropped in the last minute (when_full = %s)", b.dropped, b.name, b.whenFull),
+			p.add(fmt.Sprintf("the queue is full: %s in the last minute (when_full = %s)",
+				counted(b.dropped, "message for bridge "+b.name+" was dropped", "messages for bridge "+b.name+" were dropped"), b.whenFull),
 				"each is counted, and told in a gap marker; "+remedy)
 		}
 	}
 	if s.paused > 0 {
 		told = true
-		p.add(fmt.Sprintf("%d devices are held up: the queue takes nothing", s.paused), "it goes on when there is room; "+remedy)
+		p.add(counted(s.paused, "device is", "devices are")+" held up: the queue takes nothing", "it goes on when there is room; "+remedy)
 	}
 	if n := s.more.refused; n > 0 && s.failed == nil {
 		told = true
-		p.add(fmt.Sprintf("the queue is full: %d publishes were refused in the last minute (when_full = reject, or nothing can go); their publishers were not acknowledged", n), remedy)
+		p.add(fmt.Sprintf("the queue is full: %s refused in the last minute (when_full = reject, or nothing can go) and not acknowledged", counted(n, "publish was", "publishes were")), remedy)
 	}
 	if told || r.maxSize == 0 {
 		return
@@ -98,13 +110,15 @@ const slowConnect = 3 * time.Second
 
 func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 	if b.dead > 0 {
-		p.add(fmt.Sprintf("%d messages for bridge %s are dead letters: the cloud would not take them", b.dead, b.name),
+		p.add(counted(b.dead, "message for bridge "+b.name+" is a dead letter: the cloud would not take it", "messages for bridge "+b.name+" are dead letters: the cloud would not take them"),
 			fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, replay sends them again, purge ends them", b.name))
 	}
 	st := b.state
 	waits := "no messages wait on the disk yet; what comes is kept there"
 	if b.waiting > 0 {
-		waits = fmt.Sprintf("%d messages wait on the disk, the oldest for %v; they go when it is online", b.waiting, b.oldest.Round(time.Second))
+		oldest := b.oldest.Round(time.Second)
+		waits = counted(b.waiting, fmt.Sprintf("message waits on the disk, for %v; it goes when it is online", oldest),
+			fmt.Sprintf("messages wait on the disk, the oldest for %v; they go when it is online", oldest))
 	}
 	switch {
 	case st.Phase == bridge.Online:
@@ -235,17 +249,32 @@ func times(n uint64) string {
 	return fmt.Sprintf(" (%d times)", n)
 }
 
-// bytesText is a size as people read it.
-func bytesText(n int64) string {
-	switch {
-	case n < 0:
-		return "unknown"
-	case n < 10*kib:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 10*mib:
-		return fmt.Sprintf("%d KiB", n/kib)
-	case n < 10<<30:
-		return fmt.Sprintf("%d MiB", n/mib)
+// counted is a number with what there is of it, one or many.
+func counted[N int | uint64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d GiB", n>>30)
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// bytesText is a size as people read it, to two or three figures.
+func bytesText(n int64) string {
+	if n < 0 {
+		return "unknown"
+	}
+	if n < kib {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	size, unit := float64(n)/kib, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if size < 1000 {
+			break
+		}
+		size, unit = size/1024, next
+	}
+	figures := 0
+	if size < 100 {
+		figures = 1
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.*f", figures, size), ".0") + " " + unit
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		{"the clock is in 1970", with(func(s *snapshot) { s.more.now = time.Unix(100, 0) }),
 			"this machine's clock is wrong: here it is 1970-01-01T00:01:40Z", "timedatectl"},
 		{"less than a tenth of the queue is left", with(func(s *snapshot) { s.more.room.size, s.more.room.fill = 9*mib, 1*mib }),
-			"the queue is nearly full: 9216 KiB of 100 MiB are left, full in 9s", "queue.max_size"},
+			"the queue is nearly full: 9 MiB of 100 MiB are left, full in 9s", "queue.max_size"},
 		{"the disk is near min_free", with(func(s *snapshot) { s.more.room.free = 70 * mib }),
 			"the disk is nearly full: 70 MiB are free, and queue.min_free keeps 64 MiB free", "free space"},
 		{"the disk is below min_free", with(func(s *snapshot) { s.more.room.free = 60 * mib }),
@@ -95,6 +96,31 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		if len(got) != 1 || !strings.Contains(got[0].What, c.what) || !strings.Contains(got[0].Remedy, c.remedy) {
 			t.Errorf("%s: %+v\nwithout %q and %q", c.name, got, c.what, c.remedy)
 		}
+	}
+}
+
+func TestProblemsReadWell(t *testing.T) {
+	for _, c := range []struct {
+		n    int64
+		want string
+	}{
+		{-1, "unknown"}, {0, "0 bytes"}, {1023, "1023 bytes"}, {1024, "1 KiB"}, {1536, "1.5 KiB"}, {2 << 20, "2 MiB"}, {6376 << 10, "6.2 MiB"},
+		{100 << 20, "100 MiB"}, {1 << 30, "1 GiB"}, {1<<30 - 1, "1 GiB"}, {69<<30 + 1<<29, "69.5 GiB"}, {3 << 40, "3 TiB"},
+	} {
+		if got := bytesText(c.n); got != c.want {
+			t.Errorf("%d: %q, not %q", c.n, got, c.want)
+		}
+	}
+	s := snapshot{bridges: []bridgeState{{name: "cloud", dead: 1, dropped: 1, whenFull: "drop-oldest", waiting: 1, state: bridge.State{Phase: bridge.BackingOff}}}}
+	var of []string
+	for _, p := range s.problems() {
+		if strings.Contains(p.What+p.Remedy, "1 messages") {
+			t.Errorf("%+v", p)
+		}
+		of = append(of, p.Of)
+	}
+	if want := []string{"", "bridge/cloud", "bridge/cloud"}; !slices.Equal(of, want) {
+		t.Errorf("they are of %q, not %q", of, want)
 	}
 }
 

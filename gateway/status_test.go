@@ -38,6 +38,7 @@ func TestAProblemIsOneLine(t *testing.T) {
 	got, want := s.problems(), admin.Problem{
 		What:   "bridge cloud is backing off: a:1883: no; b:1883: neither",
 		Remedy: "3 messages wait on the disk, the oldest for 0s; they go when it is online",
+		Of:     "bridge/cloud",
 	}
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("%+v, not %+v", got, want)

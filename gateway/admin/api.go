@@ -192,6 +192,7 @@ type Clock struct {
 type Problem struct {
 	What   string `json:"what"`
 	Remedy string `json:"remedy,omitempty"`
+	Of     string `json:"of,omitempty"` // bridge/NAME or adapter/NAME, where it is of one
 }
 
 // Disk is the state of the disk queue.

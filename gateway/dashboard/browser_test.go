@@ -71,7 +71,9 @@ func needBrowser(t *testing.T) {
 type tab struct {
 	t    *testing.T
 	ctx  context.Context
+	end  func() // closes it
 	base string // http://127.0.0.1:…
+	size look
 
 	mu       sync.Mutex
 	requests []string // paths, of requests so far
@@ -84,7 +86,7 @@ func newTab(t *testing.T, base string) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(end)
-	b := &tab{t: t, ctx: ctx, base: base, open: map[network.RequestID]string{}}
+	b := &tab{t: t, ctx: ctx, end: end, base: base, open: map[network.RequestID]string{}}
 	messages := chromedp.Console(ctx)
 	read := make(chan struct{})
 	go func() {
@@ -234,9 +236,16 @@ func (b *tab) goTo(page, title string) {
 	b.until(fmt.Sprintf("document.getElementById('title').textContent === %q && document.querySelector('.page-%s')", title, page))
 }
 
-// look sets the size of the window and the colours that the system has.
+// A look is the size of the window and the colours that the system has.
+type look struct {
+	width, height int
+	colours       string
+}
+
+// look sets them.
 func (b *tab) look(width, height int, colours string) {
 	b.t.Helper()
+	b.size = look{width, height, colours}
 	b.do(chromedp.EmulateViewport(int64(width), int64(height)))
 	feature := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}}
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: feature}); err != nil {

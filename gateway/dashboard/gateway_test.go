@@ -50,6 +50,7 @@ type running struct {
 	web  string // http://127.0.0.1:…
 	mqtt string
 
+	g     *gateway.Gateway
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -58,8 +59,14 @@ type running struct {
 // section, sections to the configuration.
 func prepare(t *testing.T, id, admin, sections string) *running {
 	t.Helper()
+	return prepareOn(t, t.TempDir(), `min_free = "1MiB"`, id, admin, sections)
+}
+
+// prepareOn is prepare with the queue in dir/data and what queue says of it.
+func prepareOn(t *testing.T, dir, queue, id, admin, sections string) *running {
+	t.Helper()
 	needBrowser(t)
-	r := &running{t: t, data: filepath.Join(t.TempDir(), "data"), mqtt: freePort(t)}
+	r := &running{t: t, data: filepath.Join(dir, "data"), mqtt: freePort(t)}
 	web := freePort(t)
 	r.web = "http://" + web
 	r.text = fmt.Sprintf(`[gateway]
@@ -70,29 +77,45 @@ socket = ""
 address = %q
 %s
 [queue]
-min_free = "1MiB"
+%s
 [[listener]]
 address = %q
-%s`, id, r.data, web, admin, r.mqtt, sections)
+%s`, id, r.data, web, admin, queue, r.mqtt, sections)
 	return r
+}
+
+// load reads the configuration.
+func (r *running) load() (*config.Config, error) {
+	cfg, err := config.Parse("packetboat.toml", []byte(r.text), config.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if errs := gateway.Check(cfg); len(errs) > 0 {
+		return nil, errs
+	}
+	return cfg, nil
+}
+
+// add adds sections to the configuration of a gateway that runs.
+func (r *running) add(sections string) {
+	r.t.Helper()
+	r.text += sections
+	if _, err := r.g.Reload(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // start starts it and waits until it answers.
 func (r *running) start() {
 	r.t.Helper()
-	cfg, err := config.Parse("packetboat.toml", []byte(r.text), config.Options{})
-	if err == nil {
-		if errs := gateway.Check(cfg); len(errs) > 0 {
-			err = errs
-		}
-	}
+	cfg, err := r.load()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	g := gateway.New(cfg, gateway.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test", Notify: func(string) {}})
+	r.g = gateway.New(cfg, gateway.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Version: "test", Notify: func(string) {}, Load: r.load})
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.ended = stop, make(chan error, 1)
-	go func() { r.ended <- g.Run(ctx) }()
+	go func() { r.ended <- r.g.Run(ctx) }()
 	r.t.Cleanup(r.end)
 	await(r.t, "the gateway answers", func() bool {
 		resp, err := http.Get(r.web + "/readyz")

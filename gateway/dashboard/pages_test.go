@@ -47,26 +47,12 @@ func TestEveryPageShowsWhatGoesOn(t *testing.T) {
 	b.goTo("adapters", "Adapters")
 	b.shows("scale")
 	m.traffic()
-	for _, look := range []struct {
-		width, height int
-		colours       string
-	}{{1280, 800, "light"}, {390, 844, "dark"}, {320, 640, "light"}} {
-		b.look(look.width, look.height, look.colours)
+	for _, l := range looks {
 		for _, v := range views {
+			b.look(l.width, l.height, l.colours)
 			b.goTo(v.page, v.title)
 			b.shows(v.shows...)
-			if wide := eval[int](b, "document.documentElement.scrollWidth"); wide > look.width {
-				t.Errorf("%s is %d wide in a window of %d", v.page, wide, look.width)
-			}
-			unlabelled := `[...document.querySelectorAll("button, a, input, select, [role=tree]")]
-				.filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels && e.labels.length)).map((e) => e.outerHTML).join(" ")`
-			if s := eval[string](b, unlabelled); s != "" {
-				t.Errorf("%s has controls without a name: %s", v.page, s)
-			}
-			if n := eval[int](b, "document.querySelectorAll('main h1').length"); n != 1 {
-				t.Errorf("%s has %d headings of the first order", v.page, n)
-			}
-			b.shoot(fmt.Sprintf("%s-%d-%s", v.page, look.width, look.colours))
+			b.readsWell(fmt.Sprintf("%s-%d-%s", v.page, l.width, l.colours))
 		}
 	}
 }

@@ -19,10 +19,7 @@ import (
 var reload = chromedp.Reload()
 
 func TestLoginAndLogout(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	if err := users.Edit(file, nil, func(l *users.List) error { return l.Set("ann", []byte("a long password")) }); err != nil {
-		t.Fatal(err)
-	}
+	file := userFile(t, "ann", "a long password")
 	g := prepare(t, "guarded", `users = ["ann"]`, fmt.Sprintf("[auth]\nusers = %q\n", file))
 	g.start()
 	b := newTab(t, g.web)
@@ -43,6 +40,16 @@ func TestLoginAndLogout(t *testing.T) {
 	eval[bool](b, "(fetch('/logout', {method: 'POST'}), true)")
 	b.logIn("a long password")
 	b.until("location.hash === '#/clients' && document.querySelector('.page-clients')")
+}
+
+// userFile is a file with one user.
+func userFile(t *testing.T, name, password string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "users")
+	if err := users.Edit(file, nil, func(l *users.List) error { return l.Set(name, []byte(password)) }); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // logIn waits for the form and fills it in.

@@ -20,8 +20,13 @@ func TestNumbersReadWell(t *testing.T) {
 		{"no rate", "format", "rate(0)", "0/s"},
 		{"a rate", "format", "rate(41.94)", "41.9/s"},
 		{"bytes", "format", "size(999)", "999 bytes"},
-		{"binary units", "format", "size(2 ** 30)", "1.0 GiB"},
+		{"binary units", "format", "size(2 ** 30)", "1 GiB"},
 		{"no decimals where there are enough figures", "format", "size(700 * 2 ** 20)", "700 MiB"},
+		{"nothing behind the point that is nothing", "format", "size(16 * 2 ** 20)", "16 MiB"},
+		{"not 1024 of a unit", "format", "size(2 ** 20 - 1)", "1 MiB"},
+		{"not 1000 of one either", "format", "short(999_999)", "1 M"},
+		{"a count that was just written out", "format", "short(10_000)", "10 k"},
+		{"a time to come", "format", "ahead(new Date(Date.now() + 11_900))", "in 12 s"},
 		{"a moment", "format", "span(0.2)", "0 s"},
 		{"two units", "format", "span(3 * 3600 + 12 * 60 + 5)", "3 h 12 min"},
 		{"days", "format", "span(2 * 86400 + 60)", "2 d"},
@@ -44,6 +49,7 @@ func TestNumbersReadWell(t *testing.T) {
 		{"nothing is said of what is not known", "pages/outlook", "fullIn({}).join('|')", "unknown||"},
 		{"a queue that fills this year or the next", "pages/outlook", "fullIn({full_in_seconds: 1e7}).join('|')", "—||not within 30 days"},
 		{"a queue that fills today", "pages/outlook", "fullIn({full_in_seconds: 15300}).join('|')", "4 h 15 min||as it fills now"},
+		{"a queue that is full", "pages/outlook", "fullIn({full_in_seconds: 0}).join('|')", "now||there is no room left"},
 		{"a queue that does not fill", "pages/outlook", "fullIn({full_in_seconds: null}).join('|')", "—||it does not fill"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

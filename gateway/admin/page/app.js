@@ -1,5 +1,6 @@
 // The frame around the pages: which one is shown, how the connection is, colours.
 
+import { announce } from "./announce.js";
 import { attribute, h, keyed, mark, stateLine, text } from "./dom.js";
 import { clock } from "./format.js";
 import * as live from "./live.js";
@@ -10,7 +11,7 @@ const pages = [
   { name: "overview", title: "Overview" },
   { name: "queue", title: "Queue" },
   { name: "bridges", title: "Bridges", state: (s) => worst((s.bridges || []).map((b) => bridgeState(b.state))) },
-  { name: "adapters", title: "Adapters", state: (s) => (s.adapters.paused || s.adapters.ready < s.adapters.configured ? "warn" : "ok") },
+  { name: "adapters", title: "Adapters", state: (s) => (s.adapters.paused || s.problems.some((p) => (p.of || "").startsWith("adapter/")) ? "warn" : "ok") },
   { name: "clients", title: "Clients" },
   { name: "topics", title: "Topics" },
   { name: "log", title: "Log" },
@@ -110,7 +111,7 @@ function buildLink() {
     const n = status.problems.length;
     line.set(n ? "warn" : "ok", n ? `${n} ${n === 1 ? "problem" : "problems"}` : "All is well");
     text(byID("id"), status.id);
-    text(byID("version"), `Version ${status.version}`);
+    text(byID("version"), `${status.id}, version ${status.version}`); // the name above may be cut
   });
 }
 
@@ -146,6 +147,7 @@ buildNavigation();
 buildLink();
 buildTheme();
 buildSkip();
+announce();
 addEventListener("hashchange", show);
 show();
 live.start();

@@ -19,13 +19,14 @@ function load() {
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // Lines are told apart by their dashes and names, since colours are for states.
-const dashes = [[], [6, 4], [2, 3], [10, 4, 2, 4], [1, 4]];
+const dashes = [[], [6, 4], [2, 3], [10, 4, 2, 4], [14, 4], [6, 3, 2, 3, 2, 3]];
+const soft = (line, i) => line.soft || i >= dashes.length; // the second time round
 
 // chart makes a chart of lines {name, dash, soft, fill} whose values format writes.
-// The grid has one of steps between its lines, if given. set takes the lines,
+// The grid has one of steps between its lines. set takes the lines,
 // [times, values of the first line, …] with times in seconds, the same in a
 // sentence, and the first and last time to show.
-export function chart(name, format, height = 200, steps = undefined) {
+export function chart(name, format, height, steps) {
   const holder = h("div", { class: "plot", role: "img" });
   const legend = h("div", { class: "legend" });
   const words = h("p", { class: "note" });
@@ -44,10 +45,10 @@ export function chart(name, format, height = 200, steps = undefined) {
       scales: { x: { time: true, range: () => latest.span }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, size: 30, space: 70, values: times },
-        { ...axis, size: 72, space: 36, ...(steps && { incrs: steps }), values: (u, ticks) => ticks.map(format) },
+        { ...axis, size: 72, space: 36, incrs: steps, values: (u, ticks) => ticks.map(format) },
       ],
       series: [{}, ...lines.map((l, i) => ({
-        label: l.name, stroke: colour(l.soft ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: (u) => u.data[0].length < 3, size: 5 },
+        label: l.name, stroke: colour(soft(l, i) ? "--soft" : "--text"), width: 1.5, dash: l.dash || dashes[i % dashes.length], spanGaps: false, points: { show: (u) => u.data[0].length < 3, size: 5 },
         fill: l.fill ? `${colour("--strong")}22` : undefined,
       }))],
       hooks: { setCursor: [read] },
@@ -81,7 +82,7 @@ export function chart(name, format, height = 200, steps = undefined) {
     if (plot) plot.destroy();
     legend.replaceChildren(...latest.lines.map((l, i) => {
       const line = svg("path", { d: "M0 2H28", "stroke-dasharray": (l.dash || dashes[i % dashes.length]).join(" ") });
-      const key = svg("svg", { class: l.soft ? "key soft" : "key", viewBox: "0 0 28 4", "aria-hidden": "true" }, line);
+      const key = svg("svg", { class: soft(l, i) ? "key soft" : "key", viewBox: "0 0 28 4", "aria-hidden": "true" }, line);
       return h("span", { class: "entry" }, key, h("span", {}, l.name), h("span", { class: "now" }));
     }), h("span", { class: "when" }));
     plot = new globalThis.uPlot(options(latest.lines), latest.data, holder);

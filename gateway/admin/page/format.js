@@ -3,18 +3,19 @@
 
 const grouped = new Intl.NumberFormat("en");
 
+// figures is a number to two or three of them.
+const figures = (v) => (v < 99.95 ? v.toFixed(1).replace(/\.0$/, "") : String(Math.round(v)));
+
+const full = 0.9995; // of a unit: rounded, it is one
+
 // count is a whole number.
 export const count = (n) => grouped.format(Math.round(n || 0));
 
 // short is a count in some five characters.
 export function short(n) {
-  for (const [unit, sign] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
-    if (n >= unit) {
-      const v = n / (sign === "k" ? 1e3 : unit);
-      return `${v < 100 ? v.toFixed(1) : Math.round(v)} ${sign}`;
-    }
-  }
-  return count(n);
+  if (n < 1e4) return count(n);
+  const [unit, sign] = [[1e9, "G"], [1e6, "M"]].find(([u]) => n >= u * full) || [1e3, "k"];
+  return `${figures(n / unit)} ${sign}`;
 }
 
 // plural is a count and what is counted.
@@ -24,7 +25,7 @@ export const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many || o
 export function perSecond(r) {
   if (!r) return "0";
   if (r < 0.1) return "<0.1";
-  return r < 100 ? r.toFixed(1) : short(r);
+  return r < 100 ? figures(r) : short(r);
 }
 
 // rate is a rate with its unit.
@@ -35,7 +36,7 @@ const sizes = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "
 // sized is an amount of bytes as [number, unit].
 export function sized(bytes) {
   for (const [unit, name] of sizes) {
-    if (bytes >= unit) return [(bytes / unit).toFixed(bytes >= 100 * unit ? 0 : 1), name];
+    if (bytes >= unit * (name === "KiB" ? 1 : full)) return [figures(bytes / unit), name];
   }
   return [count(bytes), "bytes"];
 }
@@ -78,6 +79,9 @@ export function moment(t) {
 
 // ago is how long a time is past.
 export const ago = (t) => (isTime(t) ? `${past(t)} ago` : "never");
+
+// ahead is in what time it will be a time.
+export const ahead = (t) => `in ${span(Math.max(0, (new Date(t) - Date.now()) / 1000))}`;
 
 // past is how long it is since a time.
 export const past = (t) => span(Math.max(0, (Date.now() - new Date(t)) / 1000));

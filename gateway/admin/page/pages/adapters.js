@@ -4,19 +4,27 @@ import { get } from "../api.js";
 import { trouble } from "../dialog.js";
 import { facts, h, keyed, stateLine, table, text } from "../dom.js";
 import { ago, clock, count, plural, words } from "../format.js";
-import { adapterState } from "../states.js";
+import { adapterState, wrongWith } from "../states.js";
 
 export function show(root, stay) {
   const error = trouble();
   const none = h("p", { class: "empty", hidden: true }, "No adapter is configured. Sections [[serial]], [[tcp]] and [[modbus]] of the configuration connect devices that do not speak MQTT.");
   const list = h("div", { class: "cards" });
   const cards = keyed(list, (a) => a.name, card);
+  let problems = [];
+  let known = [];
+  const draw = () => cards(known.map((a) => ({ ...a, problems: wrongWith(a.name, problems) })));
   root.append(error.node, none, list);
   stay.every(2000, async (signal) => {
     const { adapters } = await get("adapters", signal);
     none.hidden = adapters.length > 0;
-    cards(adapters);
+    known = adapters;
+    draw();
   }, error.set);
+  stay.on("state", ({ status }) => {
+    problems = status.problems;
+    draw();
+  });
 }
 
 const kinds = { serial: "serial port", "tcp-listen": "TCP, devices connect", "tcp-connect": "TCP, connects to the device", modbus: "Modbus" };
@@ -45,11 +53,12 @@ function card(first) {
   return {
     node,
     update(a) {
-      state.set(adapterState(a), a.ready ? "ready" : "not ready");
+      state.set(adapterState(a, a.problems), a.ready ? "ready" : "not ready");
       const last = a.last_frame ? `last frame ${ago(a.last_frame)}` : "no frame yet";
       text(about, `${kinds[a.kind] || a.kind}, ${plural(a.links, "link")} open, ${last}`);
-      reason.hidden = !a.error;
-      text(reason, a.error);
+      const wrong = a.ready ? a.problems.map((p) => [p.what.replace(`adapter ${a.name}: `, ""), p.remedy].filter(Boolean).join(": ")) : [a.error];
+      text(reason, wrong.filter(Boolean).join("; "));
+      reason.hidden = reason.textContent === "";
       const all = Object.entries(a.counters).sort();
       counters.set(all.filter(([, v]) => v > 0).map(([k, v]) => [words(k), count(v)]));
       text(zeros, all.filter(([, v]) => v === 0).map(([k]) => words(k)).join(", "));

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { confirmed, say, trouble } from "../dialog.js";
 import { facts, figure, h, keyed, stateLine, table, text } from "../dom.js";
-import { ago, count, isTime, moment, perSecond, plural, rate, short, size, span, words } from "../format.js";
+import { ago, ahead, count, isTime, moment, perSecond, plural, rate, short, size, span, words } from "../format.js";
 import { bridgeState } from "../states.js";
 
 export function show(root, stay) {
@@ -42,7 +42,7 @@ function card(name) {
   const state = stateLine("idle", "");
   const since = h("span", { class: "soft" });
   const error = h("p", { class: "reason" });
-  const figures = { out: figure("Goes out"), waiting: figure("Waiting"), oldest: figure("The oldest"), drain: figure("Drained in"), flight: figure("In flight"), dead: figure("Dead letters") };
+  const figures = { out: figure("Goes out"), waiting: figure("Waiting"), oldest: figure("Oldest"), drain: figure("Drained in"), flight: figure("In flight"), dead: figure("Dead letters") };
   const about = facts("facts wide");
   const counters = facts();
   const lanes = table(`Lanes of ${name}`, [
@@ -75,14 +75,14 @@ function card(name) {
       error.hidden = b.state === "online" || !b.last_error;
       text(error, b.last_error);
       figures.waiting.set(short(waiting), "", waiting === 1 ? "message" : "messages");
-      figures.oldest.set(waiting ? span(oldest) : "—", "", waiting ? "waits so long" : "");
-      figures.drain.set(waiting ? (b.drain_left_seconds > 0 ? span(b.drain_left_seconds) : "unknown") : "—", "", b.drain_rate > 0 ? `at ${rate(b.drain_rate)} if nothing comes in` : "");
+      figures.oldest.set(waiting ? span(oldest) : "—", "", waiting ? "on the disk" : "");
+      figures.drain.set(waiting ? (b.drain_rate > 0 ? span(b.drain_left_seconds) : "unknown") : "—", "", b.drain_rate > 0 ? `at ${rate(b.drain_rate)} if nothing comes in` : "");
       figures.flight.set(count(b.in_flight), "", "sent, not acknowledged");
       figures.dead.set(count(b.dead_letters), "", b.dead_letters ? "the queue page shows them" : "");
       about.set([
         ["Server", b.server || "none yet"],
-        ["Next attempt", isTime(b.next_attempt) && b.state !== "online" ? moment(b.next_attempt) : "—"],
-        ["Last error", b.last_error ? `${b.last_error} (${ago(b.last_error_at)})` : "none"],
+        ["Next attempt", isTime(b.next_attempt) && b.state !== "online" ? ahead(b.next_attempt) : "—"],
+        ["Last error", b.last_error ? `${error.hidden ? b.last_error : "the one above"} (${ago(b.last_error_at)})` : "none"],
       ]);
       lanes.set(b.lanes.filter((l, i) => i === 0 || l.accepted > 0), "No lanes.");
       counters.set(Object.entries(b.counters).map(([k, v]) => [counterWords[k] || words(k), k.startsWith("bytes") ? size(v) : count(v)]));

@@ -1,5 +1,6 @@
 // The way of the messages as a picture: devices, broker, queue, bridges, clouds. In
-// wide windows from left to right, in narrow ones from top to bottom.
+// wide windows from left to right, in narrow ones from top to bottom, where a column
+// may stand beside the one before it.
 
 import { attribute, h, shapeOf, svg, text } from "../dom.js";
 
@@ -10,8 +11,8 @@ const gap = 10;
 const tall = (n) => (n.lines.length > 1 ? 64 : 46);
 const heightOf = (nodes) => nodes.reduce((a, n) => a + tall(n) + gap, -gap);
 
-// flow makes the picture. set takes columns of nodes {id, title, lines, state,
-// word, href, part} and edges {from, to, state: moving, still or broken}.
+// flow makes the picture. set takes columns {title, weight, nodes, beside} of nodes
+// {id, title, lines, state, word, href, part} and edges {from, to, state: moving, still or broken}.
 export function flow(words) {
   const picture = svg("svg", { class: "flow", role: "group", "aria-label": words });
   const node = h("div", { class: "flowbox" }, picture);
@@ -73,19 +74,24 @@ function standing(columns, width) {
   const boxes = {};
   const heads = [];
   const firsts = [];
+  const half = (width - gap) / 2;
   let y = 0;
-  for (const c of columns) {
+  columns.forEach((c, k) => {
+    if (c.beside) return;
+    const next = columns[k + 1];
+    const beside = next && next.beside ? next : null;
     heads.push({ text: c.title, x: 0, y: y + 12 });
+    if (beside) heads.push({ text: beside.title, x: half + gap, y: y + 12 });
     y += 22;
-    const two = c.nodes.length > 2 && width >= 330;
-    const w = two ? (width - gap) / 2 : width;
-    firsts.push(c.nodes[0].id);
-    c.nodes.forEach((n, i) => {
-      boxes[n.id] = { x: two && i % 2 ? w + gap : 0, y, w, h: tall(n) };
-      if (!two || i % 2 || i === c.nodes.length - 1) y += tall(n) + 8;
+    const nodes = beside ? c.nodes.flatMap((n, i) => [n, beside.nodes[i]]) : c.nodes;
+    const two = beside || (nodes.length > 2 && width >= 330);
+    firsts.push(nodes[0].id);
+    nodes.forEach((n, i) => {
+      boxes[n.id] = { x: two && i % 2 ? half + gap : 0, y, w: two ? half : width, h: tall(n) };
+      if (!two || i % 2 || i === nodes.length - 1) y += tall(n) + 8;
     });
     y += 12;
-  }
+  });
   return { width, height: y - 18, boxes, heads, down: true, firsts };
 }
 
@@ -116,10 +122,11 @@ function build(picture, layout, model) {
 function edge(layout, e) {
   const a = layout.boxes[e.from];
   const b = layout.boxes[e.to];
-  const path = svg("path", { d: layout.down ? downward(layout, e, b) : across(a, b) });
+  const down = layout.down && a.y !== b.y;
+  const path = svg("path", { d: down ? downward(layout, e, b) : across(a, b) });
   const middle = { x: (a.x + a.w + b.x) / 2, y: (a.y + a.h / 2 + b.y + b.h / 2) / 2 };
   const cross = svg("path", { class: "cross", d: `M${middle.x - 4} ${middle.y - 4}l8 8m0-8l-8 8` });
-  const node = svg("g", { class: "edge" }, path, layout.down ? null : cross);
+  const node = svg("g", { class: "edge" }, path, down ? null : cross);
   return {
     node,
     set(now) {

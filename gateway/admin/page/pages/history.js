@@ -10,15 +10,20 @@ import { forecast, lookBack } from "./forecast.js";
 const ranges = [[900, "15 min"], [3600, "1 h"], [21600, "6 h"], [86400, "24 h"]];
 
 const least = 300; // seconds that are shown, if no more are known
-const powers = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8)); // bytes between two lines of the grid
+
+// What may be between two lines of the grid: bytes, messages, messages a second.
+const powers = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8));
+const decimals = Array.from({ length: 30 }, (_, i) => [1, 2, 5][i % 3] * 10 ** Math.floor(i / 3));
+const parts = [0.1, 0.2, 0.5, ...decimals];
 
 // history makes the charts and the choice of a range.
 export function history(stay) {
   let range = 3600;
   let known = null;
+  let latest = null;
   const disk = chart("Disk queue", size, 220, powers);
-  const waiting = chart("Waiting for bridges", short, 160);
-  const flow = chart("Messages a second", (v) => rate(v), 160);
+  const waiting = chart("Waiting for bridges", short, 160, decimals);
+  const flow = chart("Messages a second", (v) => rate(v), 160, parts);
   const error = trouble();
   const buttons = ranges.map(([seconds, name]) => h("button", {
     class: "small", type: "button", "aria-pressed": String(seconds === range),
@@ -31,7 +36,7 @@ export function history(stay) {
   const draw = () => {
     if (!known || known.series.in.length === 0) return;
     const step = known.step_seconds;
-    const s = known.series;
+    const s = withLatest(known.series, latest);
     const n = Math.min(s.in.length, Math.round(range / step));
     const start = new Date(known.from).getTime() / 1000 + (s.in.length - n) * step;
     const end = start + (n - 1) * step;
@@ -45,8 +50,29 @@ export function history(stay) {
     draw();
     return range > 3600 ? 60_000 : 10_000;
   }, error.set);
+  let drawn = 0;
+  stay.on("state", (state) => {
+    latest = state;
+    if (range > 3600 && Date.now() - drawn < 10_000) return; // thousands of points, which hardly move
+    drawn = Date.now();
+    draw();
+  });
   [disk, waiting, flow].forEach((c) => stay.atEnd(c.end));
   return { node: h("div", {}, h("div", { class: "choices", role: "group", "aria-label": "Range" }, buttons), error.node, disk.node, waiting.node, flow.node) };
+}
+
+// withLatest takes the state as it is now for the sample that comes next, so that
+// the charts say what all else on the page does.
+function withLatest(s, state) {
+  if (!state) return s;
+  const { status, rates } = state;
+  const bridges = {};
+  for (const [name, b] of Object.entries(s.bridges)) {
+    const now = status.bridges.find((x) => x.name === name);
+    const out = rates.bridges[name];
+    bridges[name] = { waiting: [...b.waiting, now ? now.waiting : null], out: [...b.out, out ? out.out : null] };
+  }
+  return { queue_bytes: [...s.queue_bytes, status.disk.bytes], queue_limit: [...s.queue_limit, status.disk.max_size || 0], in: [...s.in, rates.in], bridges };
 }
 
 const tail = (list, n) => list.slice(list.length - n);

@@ -70,7 +70,7 @@ function messageList(changed) {
     { name: "Topic", class: "mono", cell: (m, node) => text(node, m.topic) },
     { name: "QoS", class: "number", cell: (m, node) => text(node, m.qos) },
     { name: "Payload", class: "mono payload", cell: (m, node) => text(node, payload(m).slice(0, 400)) },
-    { name: "Why dead", cell: (m, node) => text(node, m.dead_letter ? m.dead_letter.reason : "—") },
+    { name: "Why dead", class: "why", cell: (m, node) => text(node, m.dead_letter ? m.dead_letter.reason : "—") },
   ], (m) => m.seq);
   const exportLink = h("a", { class: "button small", download: "" }, "Export all");
   const purge = h("button", { class: "danger small", type: "button" }, "Purge");
@@ -112,6 +112,7 @@ function messageList(changed) {
       opener = document.activeElement;
       queue = q;
       text(heading, q.queue);
+      node.classList.toggle("alive", !isDead(q.queue));
       attribute(exportLink, "href", `/v1/messages?queue=${encodeURIComponent(q.queue)}`);
       attribute(exportLink, "download", `${q.queue.replaceAll("/", "-")}.jsonl`);
       grid.set([], "Reading …");

@@ -19,6 +19,7 @@ export function drainedIn(bridges) {
 export function fullIn(disk) {
   if (disk.full_in_seconds === undefined) return ["unknown", "", ""];
   if (disk.full_in_seconds === null) return ["—", "", "it does not fill"];
+  if (disk.full_in_seconds <= 0) return ["now", "", "there is no room left"];
   if (disk.full_in_seconds > longest) return ["—", "", "not within 30 days"];
   return [span(disk.full_in_seconds), "", "as it fills now"];
 }

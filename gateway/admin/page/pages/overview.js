@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { figure, h, keyed, mark, section, text } from "../dom.js";
 import { count, past, plural, rate, perSecond, short, size, sized, span } from "../format.js";
-import { adapterState, bridgeState } from "../states.js";
+import { adapterState, bridgeState, kindOf as problemKind, worst } from "../states.js";
 import { flow } from "./flow.js";
 import { drainedIn, fullIn } from "./outlook.js";
 import { sparks } from "./sparks.js";
@@ -44,7 +44,7 @@ function problemList() {
   fine.append(sign.node, h("span", {}, "Nothing is wrong."));
   const list = h("ul", { class: "problems" });
   const node = h("div", { role: "region", "aria-label": "What is wrong" }, fine, list);
-  const show = keyed(list, (p) => p.what.replaceAll(/\d+/g, "#"), () => {
+  const show = keyed(list, problemKind, () => {
     const what = h("strong");
     const remedy = h("p");
     const part = { node: h("li", {}, mark("warn").node, h("div", {}, what, remedy)) };
@@ -77,17 +77,19 @@ function keyFigures() {
   const node = h("dl", { class: "figures" }, Object.values(all).map((f) => f.node));
   return {
     node,
-    set({ status, rates }) {
+    set({ status, rates, queues }) {
       const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
       const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
       all.inward.set(perSecond(rates.in), "/s", plural(status.clients, "client") + " connected");
       all.outward.set(perSecond(toClouds(rates)), "/s", `to the clouds; to clients here ${rate(rates.out)}`);
-      all.waiting.set(short(waiting), "", waiting ? `the oldest for ${span(oldest)}` : "everything is delivered");
+      const sessions = queues.find((q) => q.queue === "session/*");
+      const more = sessions && sessions.messages ? `${short(sessions.messages)} ${waiting ? "more " : ""}for clients` : "";
+      all.waiting.set(short(waiting), "", [waiting ? `for bridges, the oldest for ${span(oldest)}` : more ? "for bridges" : "everything is delivered", more].filter(Boolean).join("; "));
       all.drained.set(...drainedIn(status.bridges));
       const [n, unit] = sized(status.disk.bytes);
       all.disk.set(n, unit, status.disk.max_size ? `of ${size(status.disk.max_size)}` : "no limit");
       all.full.set(...fullIn(status.disk));
-      all.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the queue" : "nothing, ever");
+      all.lost.set(short(status.lost || 0), "", status.lost ? `${status.lost === 1 ? "message" : "messages"}; see the queue` : "nothing, ever");
     },
   };
 }
@@ -109,8 +111,9 @@ function ratesOf(now, before) {
 }
 
 // model is what the picture shows.
-function model({ status, rates }, known) {
-  const devices = devicesOf(status, known);
+function model(state, known) {
+  const { status, rates } = state;
+  const devices = devicesOf(state, known);
   const disk = status.disk;
   const waiting = status.bridges.reduce((a, b) => a + b.waiting, 0);
   const part = disk.max_size ? disk.bytes / disk.max_size : undefined;
@@ -122,10 +125,10 @@ function model({ status, rates }, known) {
     lines: [`${short(waiting)} waiting`, part === undefined ? size(disk.bytes) : `${size(disk.bytes)}, ${Math.round(part * 100)} % full`],
   };
   const columns = [{ title: "Devices", weight: 1.35, nodes: devices }, { title: "Broker", weight: 1, nodes: [broker] }, { title: "On the disk", weight: 1.25, nodes: [queue] }];
-  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.state === "warn" ? "broken" : "still" }));
+  const edges = devices.map((d) => ({ from: d.id, to: "broker", state: d.moves ? "moving" : d.broken ? "broken" : "still" }));
   edges.push({ from: "broker", to: "queue", state: disk.failed ? "broken" : rates.in > 0 ? "moving" : "still" });
   if (status.bridges.length > 0) {
-    columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [] });
+    columns.push({ title: "Bridges", weight: 1.25, nodes: [] }, { title: "Clouds", weight: 1.35, nodes: [], beside: true });
   }
   for (const b of status.bridges) {
     const out = (rates.bridges && rates.bridges[b.name] && rates.bridges[b.name].out) || 0;
@@ -147,24 +150,25 @@ const kindOf = (a) => a.kind.replace("-", ", ");
 
 const hostOf = (server) => (server || "").replace(/^[a-z]+:\/\//, "").replace(/:(1883|8883|443)$/, "");
 
-function devicesOf(status, known) {
+function devicesOf({ status, rates }, known) {
   const list = [];
   const adapters = known.adapters || [];
-  const sorted = [...adapters].sort((a, b) => Number(a.ready) - Number(b.ready));
+  const fine = (a) => Number(adapterState(a, status.problems) === "ok");
+  const sorted = [...adapters].sort((a, b) => fine(a) - fine(b));
   for (const a of sorted.slice(0, most)) {
     const r = known.rates[a.name];
     const moves = r > 0;
     list.push({
-      id: `a ${a.name}`, title: a.name, state: adapterState(a), word: a.ready ? "ready" : "not ready", href: "#/adapters", moves,
+      id: `a ${a.name}`, title: a.name, state: adapterState(a, status.problems), word: a.ready ? "ready" : "not ready", href: "#/adapters", moves, broken: !a.ready,
       lines: [a.ready ? `${kindOf(a)}${r === undefined ? "" : `, ${rate(r)}`}` : `${kindOf(a)}, not ready`],
     });
   }
   const rest = sorted.slice(most);
   if (rest.length > 0) {
     const ready = rest.filter((a) => a.ready).length;
-    list.push({ id: "a", title: `${rest.length} more adapters`, state: ready === rest.length ? "ok" : "warn", href: "#/adapters", lines: [`${ready} ready`], moves: rest.some((a) => known.rates[a.name] > 0) });
+    list.push({ id: "a", title: plural(rest.length, "more adapter"), state: worst(rest.map((a) => adapterState(a, status.problems))), href: "#/adapters", lines: [`${ready} ready`], moves: rest.some((a) => known.rates[a.name] > 0) });
   }
   const n = status.clients;
-  list.push({ id: "clients", title: "MQTT clients", state: n ? "ok" : "idle", href: "#/clients", lines: [`${count(n)} connected`], moves: n > 0 });
+  list.push({ id: "clients", title: "MQTT clients", state: n ? "ok" : "idle", href: "#/clients", lines: [`${count(n)} connected`], moves: n > 0 && rates.in > 0 });
   return list;
 }

@@ -51,7 +51,7 @@ export function show(root, stay) {
     const oldest = Math.max(0, ...status.bridges.map((b) => b.oldest_seconds));
     figures.waiting.set(short(waiting), "", waiting ? `for bridges, the oldest for ${span(oldest)}` : "nothing, for bridges");
     figures.drained.set(...drainedIn(status.bridges));
-    figures.lost.set(short(status.lost || 0), "", status.lost ? "messages; see the gaps below" : "nothing, ever");
+    figures.lost.set(short(status.lost || 0), "", status.lost ? `${status.lost === 1 ? "message" : "messages"}; see the gaps below` : "nothing, ever");
     figures.free.set(...(disk.free_bytes >= 0 ? sized(disk.free_bytes) : ["—", ""]), "on the file system");
     figures.sync.set(...syncTime(disk.slowest_sync_seconds), plural(disk.segments, "segment"));
   });

@@ -23,7 +23,7 @@ export function show(root, stay) {
     const match = search.value;
     const list = await get(`topics?match=${encodeURIComponent(match)}&limit=${limit}`, signal);
     branches.set(list.topics, match !== "" && list.topics.length <= 1000);
-    branches.node.hidden = list.topics.length === 0;
+    branches.node.hidden = detail.node.hidden = list.topics.length === 0;
     empty.hidden = list.topics.length > 0;
     text(empty, match ? "No topic matches." : "Nothing was published while somebody looked, and nothing is retained.");
     text(note, plural(list.total, "topic") + (list.more ? `; not all are shown: search for the others` : ""));
@@ -46,7 +46,7 @@ function details() {
   return {
     node,
     set(n) {
-      text(title, n.path);
+      text(title, n.path || "(empty)");
       const t = n.leaf;
       value.hidden = !t;
       if (!t) {

@@ -2,6 +2,7 @@
 // topics cost no more than a screen of them.
 
 import { attribute, h, text } from "../dom.js";
+import { count } from "../format.js";
 
 const rowHeight = 32; // px, as in parts.css
 const inOrder = new Intl.Collator("en", { numeric: true }); // room-2 before room-10
@@ -16,7 +17,7 @@ export function tree(name, value, chosen) {
   const open = new Set();
   const pool = [];
   let rows = [];
-  let selected = "";
+  let selected = null; // a path; that of a topic that begins with / begins with ""
   let everything = false;
 
   const build = (topics) => {
@@ -36,6 +37,7 @@ export function tree(name, value, chosen) {
     };
     walk(root, 1);
     space.style.height = `${rows.length * rowHeight}px`;
+    box.style.setProperty("--whole", `${rows.length * rowHeight + 2}px`); // with its border
   };
 
   const draw = () => {
@@ -83,7 +85,7 @@ export function tree(name, value, chosen) {
     if (rows[i].node.children.size > 0) toggle(rows[i].node, !open.has(rows[i].node.path));
     select(i);
   });
-  box.addEventListener("focus", () => selected || select(0));
+  box.addEventListener("focus", () => selected ?? select(0));
   box.addEventListener("keydown", (e) => {
     const i = rows.findIndex((r) => r.node.path === selected);
     const at = rows[i];
@@ -155,7 +157,7 @@ function makeRow(space, i) {
       attribute(node, "aria-selected", String(r.node.path === selected));
       text(twist, branch ? (isOpen(r.node) ? "▾" : "▸") : "");
       text(name, r.node.name === "" ? "(empty)" : r.node.name);
-      text(more, branch ? `${r.node.count}` : "");
+      text(more, branch ? count(r.node.count) : "");
       text(content, r.node.leaf ? value(r.node.leaf) : "");
     },
   };
