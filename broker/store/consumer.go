@@ -205,6 +205,8 @@ func (s *Store) Remove(name string) Receipt {
 	if c == nil {
 		return Receipt{}
 	}
+	l := c.lagLocked()
+	s.ended.Add(&l)
 	s.removeLocked(c)
 	return s.appendLocked(appendRemove(s.scratch[:0], c.num))
 }

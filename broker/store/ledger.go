@@ -177,6 +177,30 @@ func (l *Lag) same(o *Lag) bool {
 	return l.Messages == o.Messages && l.Accepted == o.Accepted && l.Delivered == o.Delivered && maps.Equal(l.Lost, o.Lost)
 }
 
+// Add adds the ledger of another queue.
+func (l *Lag) Add(o *Lag) {
+	l.Messages += o.Messages
+	l.Bytes += o.Bytes
+	l.Oldest = max(l.Oldest, o.Oldest)
+	l.Accepted += o.Accepted
+	l.Delivered += o.Delivered
+	for why, n := range o.Lost {
+		if l.Lost == nil {
+			l.Lost = make(map[Reason]uint64)
+		}
+		l.Lost[why] += n
+	}
+}
+
+// Ended is the sum of the ledgers of the consumers that were removed since the
+// start. Messages and Bytes are what still waited for them.
+func (s *Store) Ended() (sum Lag) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum.Add(&s.ended)
+	return sum
+}
+
 // Lag returns what waits for the consumer and what became of the rest.
 func (c *Consumer) Lag() Lag {
 	c.s.mu.Lock()

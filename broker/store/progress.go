@@ -20,6 +20,16 @@ const (
 	numReasons
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	all := make([]Reason, 0, numReasons-1)
+	for r := Expired; r < numReasons; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String is the reason as in ledgers: "too large".
 func (r Reason) String() string {
 	switch r {
 	case Expired:

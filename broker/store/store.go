@@ -96,6 +96,7 @@ type Store struct {
 	readers      map[*Consumer]struct{} // with memory for a frame
 	stalled      []*Consumer            // whose log could not be read; tried again by the housekeeping
 	ledgerErrors uint64                 // since Open
+	ended        Lag                    // of consumers removed since Open
 	unpinned     wal.Pos                // of the newest record that made a segment free to go
 	idShift      uint64                 // 0 but in the test without the rule id_from_seq
 	accepted     uint64

@@ -107,20 +107,8 @@ func (s *Server) stateEvent() []byte {
 
 // queuesInShort are the ledgers, those of the clients' sessions as one.
 func (s *Server) queuesInShort() []Queue {
-	var sessions store.Lag
 	list := []Queue{}
-	for _, name := range s.Store.Consumers() {
-		c := s.Store.Lookup(name)
-		if c == nil {
-			continue // it has just gone
-		}
-		l := c.Lag()
-		if kind(name) == "session" {
-			add(&sessions, &l)
-			continue
-		}
-		list = append(list, QueueOf(name, l))
-	}
+	sessions := sumSessions(s.Store, func(name string, l *store.Lag) { list = append(list, QueueOf(name, *l)) })
 	return append(list, QueueOf(allSessions, sessions))
 }
 

@@ -39,7 +39,7 @@ type metrics struct {
 
 func newMetrics(from Sources, log *slog.Logger) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), log: log, turn: make(chan struct{}, 1)}
-	m.registry.MustRegister(collector{from}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collector{from, withEnded(from.Store, sumSessions(from.Store, func(string, *store.Lag) {}))}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -90,7 +90,12 @@ func collect[T any](out chan<- prometheus.Metric, rows []row[T], of *T, labels [
 }
 
 // collector gives what the parts count to Prometheus.
-type collector struct{ from Sources }
+type collector struct {
+	from Sources
+	// Of the sessions when it was made. Their counters begin at 0 with each start:
+	// those of sessions that ended in between are not known.
+	before store.Lag
+}
 
 // Describe says nothing: bridges and queues come and go.
 func (c collector) Describe(chan<- *prometheus.Desc) {}
@@ -121,43 +126,52 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 // client would be more than Prometheus should keep.
 const allSessions = "session/*"
 
+// ofClients reports whether a queue is of the clients' sessions, or of shared
+// subscriptions whose session has ended.
+func ofClients(queue string) bool { return kind(queue) != "bridge" && kind(queue) != "adapter" }
+
 // queues gives the ledgers.
 func (c collector) queues(out chan<- prometheus.Metric) {
-	var sessions store.Lag
-	label := []string{"queue"}
-	give := func(name string, l *store.Lag) {
-		collect(out, queueRows, l, label, name)
-		for why, n := range l.Lost {
-			one := lossRow(n)
-			collect(out, one, l, []string{"queue", "reason"}, name, why.String())
-		}
+	sessions := sumSessions(c.from.Store, func(name string, l *store.Lag) { ledger(out, strings.ToValidUTF8(name, "?"), l) })
+	ever := withEnded(c.from.Store, sessions)
+	sessions.Accepted = ever.Accepted - min(c.before.Accepted, ever.Accepted)
+	sessions.Delivered = ever.Delivered - min(c.before.Delivered, ever.Delivered)
+	sessions.Lost = map[store.Reason]uint64{}
+	for why, n := range ever.Lost {
+		sessions.Lost[why] = n - min(c.before.Lost[why], n)
 	}
-	for _, name := range c.from.Store.Consumers() {
-		q := c.from.Store.Lookup(name)
-		if q == nil {
-			continue // it has just gone
-		}
-		l := q.Lag()
-		if kind(name) == "session" {
-			add(&sessions, &l)
-			continue
-		}
-		give(strings.ToValidUTF8(name, "?"), &l)
-	}
-	give(allSessions, &sessions)
+	ledger(out, allSessions, &sessions)
 }
 
-// add adds a ledger to that of several.
-func add(sum, l *store.Lag) {
-	sum.Messages += l.Messages
-	sum.Bytes += l.Bytes
-	sum.Oldest = max(sum.Oldest, l.Oldest)
-	sum.Accepted += l.Accepted
-	sum.Delivered += l.Delivered
-	for why, n := range l.Lost {
-		if sum.Lost == nil {
-			sum.Lost = make(map[store.Reason]uint64)
-		}
-		sum.Lost[why] += n
+// ledger gives that of a queue. What was not lost for a reason is given, too: what a
+// counter begins with, Prometheus does not take for an increase.
+func ledger(out chan<- prometheus.Metric, name string, l *store.Lag) {
+	collect(out, queueRows, l, []string{"queue"}, name)
+	for _, why := range store.Reasons() {
+		collect(out, lossRow(l.Lost[why]), l, []string{"queue", "reason"}, name, why.String())
 	}
+}
+
+// sumSessions is the sum of the ledgers of the clients' sessions; others is called
+// with those of the other queues.
+func sumSessions(s *store.Store, others func(name string, l *store.Lag)) (sum store.Lag) {
+	for _, name := range s.Consumers() {
+		c := s.Lookup(name)
+		if c == nil {
+			continue // it has just gone
+		}
+		if l := c.Lag(); ofClients(name) {
+			sum.Add(&l)
+		} else {
+			others(name, &l)
+		}
+	}
+	return sum
+}
+
+// withEnded is sum with the ledgers of the sessions that have ended since the start.
+func withEnded(s *store.Store, sum store.Lag) store.Lag {
+	ever := s.Ended()
+	ever.Add(&sum)
+	return ever
 }

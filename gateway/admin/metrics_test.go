@@ -49,6 +49,8 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 			}
 		}
 	}
+	// A session that has ended stays in the sums, or they would seem to begin anew.
+	from.Store.Remove("session/two")
 	if _, err := from.Broker.Publish(&broker.Message{Topic: "t", Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +89,8 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		`packetboat_queue_messages{queue="session/*"} 3`,
 		`packetboat_queue_accepted_total{queue="session/*"} 6`,
 		`packetboat_queue_lost_total{queue="session/*",reason="purged"} 3`,
+		`packetboat_queue_lost_total{queue="session/*",reason="dropped"} 0`,
+		`packetboat_queue_lost_total{queue="bridge/cloud/0",reason="expired"} 0`,
 		`packetboat_queue_messages{queue="bridge/cloud/0"} 1`,
 		`packetboat_bridge_online{bridge="cloud"} 0`,
 		`packetboat_adapter_published_frames_total{adapter="scale"} 7`,
