@@ -52,7 +52,7 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		{"the clock is in 1970", with(func(s *snapshot) { s.more.now = time.Unix(100, 0) }),
 			"this machine's clock is wrong: here it is 1970-01-01T00:01:40Z", "timedatectl"},
 		{"less than a tenth of the queue is left", with(func(s *snapshot) { s.more.room.size, s.more.room.fill = 9*mib, 1*mib }),
-			"the queue is nearly full: 9216 KiB of 100 MiB are left, full in 9s", "queue.max_size"},
+			"the queue is nearly full: 9 MiB of 100 MiB are left, full in 9s", "queue.max_size"},
 		{"the disk is near min_free", with(func(s *snapshot) { s.more.room.free = 70 * mib }),
 			"the disk is nearly full: 70 MiB are free, and queue.min_free keeps 64 MiB free", "free space"},
 		{"the disk is below min_free", with(func(s *snapshot) { s.more.room.free = 60 * mib }),

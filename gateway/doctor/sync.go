@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"packetboat/bridge"
+	"packetboat/gateway/quantity"
 )
 
 // How syncs are measured: as the queue writes on an idle machine, small and each on
@@ -88,10 +89,10 @@ func judgeSyncs(took []time.Duration, dev device) Finding {
 	slices.Sort(took)
 	median, worst := took[len(took)/2], took[len(took)-1]
 	f := Finding{Outcome: bridge.Fine, Seconds: median.Seconds()}
-	f.Text = fmt.Sprintf("%d of %d bytes: %s in the middle, %s at most; %s", len(took), syncBytes, short(median), short(worst), dev)
+	f.Text = fmt.Sprintf("%d of %d bytes: %s in the middle, %s at most; %s", len(took), syncBytes, quantity.Latency(median), quantity.Latency(worst), dev)
 	doubt := func(why string) {
 		f.Outcome = bridge.Doubtful
-		f.Text += fmt.Sprintf(". These syncs take %s: %s", short(median), why)
+		f.Text += fmt.Sprintf(". These syncs take %s: %s", quantity.Latency(median), why)
 		f.Remedy = "only a power cut shows it: pull the plug while messages come in, and compare what was acknowledged with packetboat queue verify; or take a device that is made for it"
 	}
 	switch {
@@ -116,17 +117,4 @@ func judgeSyncs(took []time.Duration, dev device) Finding {
 		f.Text += "; whether the machine below writes through cannot be seen from here"
 	}
 	return f
-}
-
-// short is a duration with as many digits as matter.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.2f ms", d.Seconds()*1000)
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
-	case d < time.Second:
-		return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -87,7 +87,7 @@ func (b *guideBlock) note(text string) error {
 
 var (
 	// What differs from one time to the next: times of day, durations, sizes, numbers.
-	guideVaries = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?|(\d+(\.\d+)?(ns|µs|ms|h|m|s|d)\b)+|\d+(\.\d+)? [KMG]iB|\d+(\.\d+)*`)
+	guideVaries = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?|(\d+(\.\d+)?(ns|µs|ms|h|m|s|d)\b)+|\d+(\.\d+)? ([KMGT]iB|bytes?\b)|\d+(\.\d+)*`)
 	guideSpace  = regexp.MustCompile(` +`)
 )
 
