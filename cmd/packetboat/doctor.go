@@ -41,7 +41,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) int {
 	path := configFlag(f)
 	asJSON := f.Bool("json", false, "JSON output, an object a line")
 	ownID := f.Bool("own-id", false, "log in with the bridges' own client ids: disconnects a gateway that runs, for a moment")
-	timeout := f.Duration("timeout", 5*time.Second, "how long a step on the way to a cloud may take")
+	timeout := f.Duration("timeout", 5*time.Second, "`TIME` that a step on the way to a cloud may take")
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
 		return code

@@ -57,7 +57,7 @@ func frameCommand(_ context.Context, e *env, args []string) int {
 	f := e.flags()
 	path := configFlag(f)
 	name := f.String("adapter", "", "`NAME` of a [[serial]] or [[tcp]] section; may be left out when there is one only")
-	remote := f.String("remote", "192.0.2.7", "tcp: what {remote} is")
+	remote := f.String("remote", "192.0.2.7", "tcp: the `ADDRESS` that {remote} stands for")
 	asJSON := f.Bool("json", false, "JSON output, a line for each frame")
 	var input chunks
 	f.Var(&input, "hex", "`BYTES` in hexadecimal digits; may be given several times")

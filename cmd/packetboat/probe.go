@@ -33,7 +33,7 @@ const (
 func probeCommand(ctx context.Context, e *env, args []string) int {
 	f := e.flags()
 	baud := f.Int("baud", 0, "try only this `RATE`")
-	wait := f.Duration("time", 5*time.Second, "how long to listen at each rate, at most")
+	wait := f.Duration("time", 5*time.Second, "`TIME` to listen at each rate, at most")
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
 		return code

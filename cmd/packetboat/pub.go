@@ -46,7 +46,7 @@ func pubCommand(ctx context.Context, e *env, args []string) int {
 		file:        f.String("f", "", "`FILE` that is the message"),
 		lines:       f.Bool("l", false, "each line of standard input is a message"),
 		empty:       f.Bool("n", false, "an empty message; with -r it removes the retained one"),
-		qos:         f.Int("q", 0, "`QOS`: 0, 1 or 2"),
+		qos:         f.Int("q", 0, "`QOS`: 0, which is not acknowledged and the default, 1 or 2"),
 		retain:      f.Bool("r", false, "retained: for those who subscribe later"),
 		expiry:      f.Duration("expiry", 0, "`TIME` after which nobody wants it (MQTT 5)"),
 		contentType: f.String("content-type", "", "`TYPE` of the content (MQTT 5)"),

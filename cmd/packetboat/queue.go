@@ -84,7 +84,7 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	q.json = f.Bool("json", false, "JSON output")
 	q.n = f.Int("n", 10, "how many `MESSAGES` tail shows")
 	q.all = f.Bool("all", false, "ls also shows queues that never had a message")
-	q.yes = f.Bool("yes", false, "purge without asking")
+	q.yes = f.Bool("yes", false, "purge: do it although messages wait there")
 	name, rest := splitVerb(args)
 	words, code, ok := e.parseWords(f, rest)
 	if !ok {

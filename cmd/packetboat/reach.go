@@ -24,8 +24,8 @@ import (
 )
 
 // reachHelp is what pub and sub have in common.
-const reachHelp = `They go to the gateway of the configuration, by the first listener that it has (on a
-machine without a configuration, to 127.0.0.1:1883), or to any broker with -url:
+const reachHelp = `It connects to the gateway of the configuration, at the first listener that it has (on
+a machine without a configuration, to 127.0.0.1:1883), or to any broker with -url:
 mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH, wss://HOST/PATH, unix:PATH, or
 HOST:PORT. The certificate of a broker with -url is verified by the system's
 authorities or those in -ca; that of the gateway must be the one in its

@@ -51,7 +51,7 @@ func simCommand(ctx context.Context, e *env, args []string) int {
 		dead:    f.Int("dead", 0, "modbus: this `UNIT` does not answer"),
 		topic:   f.String("topic", "sim", "mqtt: `TOPIC`"),
 		qos:     f.Int("qos", 1, "mqtt: `QOS`, 1 or 2"),
-		rate:    f.Int("rate", 1, "mqtt: messages a second; 0: as many as are acknowledged"),
+		rate:    f.Int("rate", 1, "mqtt: `N` messages a second; 0: as many as are acknowledged"),
 	}
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
