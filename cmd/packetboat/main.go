@@ -67,6 +67,7 @@ func commands() []command {
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
 		{name: "frame", args: "[-config FILE] [-adapter NAME] [-hex BYTES] [-json]", summary: "show what an adapter makes of bytes: frames, fields, topics", help: frameHelp, run: frameCommand},
 		{name: "sim", args: "serial | tcp HOST:PORT | modbus | mqtt HOST:PORT", summary: "simulate devices, to try things with", help: simHelp, run: simCommand},
+		{name: "bench", args: "[-clients N] [-qos QOS] [-rate N] [-for TIME] [HOST:PORT] | disk [DIR]", summary: "measure what this machine and its card carry", help: benchHelp, run: benchCommand},
 		{name: "completion", args: "bash | zsh | fish", summary: "print a script that has the shell complete commands", help: completionHelp, run: completionCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -52,10 +51,9 @@ func (p *publisher) begin(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for started := false; ctx.Err() == nil; {
+	for ctx.Err() == nil {
 		if p.run.opt.Rate > 0 {
-			timer.Reset(p.wait(started))
-			started = true
+			timer.Reset(p.wait())
 			select {
 			case <-ctx.Done():
 				return
@@ -68,14 +66,14 @@ func (p *publisher) begin(ctx context.Context) {
 	}
 }
 
-// wait is how long until the next message is due. When it is overdue already, the
-// window is full, and an acknowledgement sends it.
-func (p *publisher) wait(started bool) time.Duration {
+// wait is how long until the next message is due. When it is overdue and the window
+// is full, an acknowledgement sends it.
+func (p *publisher) wait() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d := time.Duration(p.due.next() - p.run.clock.now())
-	if started {
-		d = max(d, time.Duration(p.due.every))
+	if d <= 0 && p.run.opt.QoS > 0 && len(p.free) == 0 {
+		d = time.Duration(p.due.every)
 	}
 	return d
 }
@@ -162,7 +160,7 @@ func (p *publisher) read() error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			return fmt.Errorf("client %d: %w", p.client, client.Ending(err))
+			return client.Ending(err)
 		}
 		if !p.conn.Reader.Buffered() {
 			p.fill()

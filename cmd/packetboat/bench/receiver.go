@@ -56,7 +56,7 @@ func (r *receiver) read() error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			return fmt.Errorf("the subscriber: %w", client.Ending(err))
+			return fmt.Errorf("of the subscriber: %w", client.Ending(err))
 		}
 	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// Subscriber says what arrivals are counted by: Durable, Live, None.
 	Subscriber string
 
+	// Settled, unless nil, is called when nothing more comes, while all are still
+	// connected.
+	Settled func()
 	// Progress, unless nil, is called each second, by one goroutine.
 	Progress func(Progress)
 }
@@ -61,11 +64,11 @@ type Result struct {
 	Missing       uint64 // acknowledged (QoS 0: sent), and did not arrive
 	Twice         uint64
 	Disordered    uint64
-	Strange       uint64     // arrivals that are of others
-	Deliveries    *Histogram // from when a message was due until it arrived
-	Broken        []error    // connections that have ended early
-	Interrupted   bool       // by ctx
-	SessionIsLeft bool       // the subscriber's session could not be ended
+	Strange       uint64            // arrivals that are of others
+	Deliveries    *Histogram        // from when a message was due until it arrived
+	Broken        map[string]uint64 // connections that have ended early, by reason
+	Interrupted   bool              // by ctx
+	SessionIsLeft bool              // the subscriber's session could not be ended
 }
 
 // run is one of them.
@@ -83,13 +86,14 @@ type run struct {
 	acks, deliveries Histogram
 	mu               sync.Mutex // refused and broken
 	refused          map[string]uint64
-	broken           []error
+	broken           map[string]uint64
+	leaving          atomic.Bool // connections end, as they should
 }
 
 // Run connects, publishes for as long as it is told or until ctx ends, and waits
 // for what is in flight. An error is one before the first message.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	r := &run{opt: o, id: rand.Uint32(), refused: map[string]uint64{}, clock: clock{time.Now()}}
+	r := &run{opt: o, id: rand.Uint32(), refused: map[string]uint64{}, broken: map[string]uint64{}, clock: clock{time.Now()}}
 	defer r.close()
 	if err := r.connect(ctx); err != nil {
 		return nil, err
@@ -97,13 +101,22 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	window := r.prepare()
 	r.publish(ctx)
 	interrupted := ctx.Err() != nil
+	if interrupted {
+		r.opt.Drain = min(r.opt.Drain, hurry)
+	}
 	r.settle(context.WithoutCancel(ctx))
+	if r.opt.Settled != nil {
+		r.opt.Settled()
+	}
 	left := r.leave()
 	r.close()
 	res := r.result()
 	res.Window, res.Interrupted, res.SessionIsLeft = window, interrupted, left
 	return res, nil
 }
+
+// hurry is how long what is in flight may take when ctx has ended.
+const hurry = 3 * time.Second
 
 // atOnce is how many connections are made at a time.
 const atOnce = 16
@@ -178,15 +191,21 @@ func (r *run) listen(ctx context.Context) error {
 		r.fault(err)
 		ended <- err
 	})
+	late := time.NewTimer(subscribeWithin)
+	defer late.Stop()
 	select {
 	case <-r.receiver.subscribed:
 		return nil
 	case err := <-ended:
 		return err
+	case <-late.C:
+		return fmt.Errorf("no answer to SUBSCRIBE in %v", subscribeWithin)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+const subscribeWithin = 15 * time.Second
 
 // prepare gives the publishers their windows and times, and has acknowledgements
 // read.
@@ -219,12 +238,12 @@ func (r *run) prepare() (window int) {
 
 // fault notes why a connection has ended.
 func (r *run) fault(err error) {
-	if err == nil {
+	if err == nil || r.leaving.Load() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.broken = append(r.broken, err)
+	r.broken[err.Error()]++
 }
 
 func (r *run) refuse(code byte) {
@@ -242,11 +261,16 @@ func (r *run) publish(ctx context.Context) {
 		senders.Go(func() { p.begin(ctx) })
 	}
 	r.untilDone(ctx, nil)
+	// One may wait for the broker to take more, and holds its lock meanwhile.
+	late := time.Now().Add(max(r.opt.Drain, time.Second))
+	if r.opt.QoS == 0 {
+		late = time.Now().Add(time.Second)
+	}
+	for _, p := range r.publishers {
+		_ = p.conn.SetWriteDeadline(late)
+	}
 	for _, p := range r.publishers {
 		p.stop()
-		if r.opt.QoS == 0 { // one may wait for the broker to take more
-			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		}
 	}
 	senders.Wait()
 	if r.opt.QoS == 0 {
@@ -322,6 +346,7 @@ func (r *run) tell() {
 
 // leave ends the sessions; the subscriber's may be one that the broker keeps.
 func (r *run) leave() (left bool) {
+	r.leaving.Store(true)
 	version := r.opt.Dial.Connect.Version
 	for _, p := range r.publishers {
 		p.mu.Lock()
