@@ -252,7 +252,8 @@ func (r *run) refuse(code byte) {
 	r.refused[packet.Reason(code)]++
 }
 
-// publish lets all publish until the time is over, or ctx is.
+// publish lets all publish until the time is over, ctx is, or nobody is connected any
+// more.
 func (r *run) publish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.opt.For)
 	defer cancel()
@@ -260,6 +261,16 @@ func (r *run) publish(ctx context.Context) {
 	for _, p := range r.publishers {
 		senders.Go(func() { p.begin(ctx) })
 	}
+	senders.Go(func() {
+		for _, p := range r.publishers { // idle before they are stopped: their connections are gone
+			select {
+			case <-p.idle:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	})
 	r.untilDone(ctx, nil)
 	// One may wait for the broker to take more, and holds its lock meanwhile.
 	late := time.Now().Add(max(r.opt.Drain, time.Second))

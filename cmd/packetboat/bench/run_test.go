@@ -123,7 +123,7 @@ func (l *liar) deliver(p *packet.Publish) {
 func (l *liar) options() Options {
 	return Options{
 		Dial:    client.Options{Server: "mqtt://" + l.ln.Addr().String(), Timeout: 10 * time.Second, Connect: packet.Connect{Version: packet.V5, ClientID: "b"}},
-		Clients: 1, QoS: 1, Size: 100, Window: 1000, Topic: "bench/{client}", For: time.Minute, Drain: 300 * time.Millisecond, Subscriber: Live,
+		Clients: 1, QoS: 1, Size: 100, Window: 1000, Topic: "bench/{client}", For: time.Minute, Drain: 30 * time.Second, Subscriber: Live,
 	}
 }
 
@@ -173,7 +173,7 @@ func TestWhatIsNotAnsweredIsSaid(t *testing.T) {
 	l := newLiar(t)
 	l.silent = true
 	o := l.options()
-	o.For = 50 * time.Millisecond
+	o.For, o.Drain = 50*time.Millisecond, 200*time.Millisecond
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestConnectionsThatEndEarlyAreSaid(t *testing.T) {
 	l := newLiar(t)
 	l.leaves = 5
 	o := l.options()
-	o.For, o.Clients, o.Window, o.Subscriber = 50*time.Millisecond, 3, 1, None
+	o.Clients, o.Window, o.Subscriber = 3, 1, None // nobody waits for a minute then
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
