@@ -234,7 +234,7 @@ func benchText(o *bench.Options) string {
 	how := "as fast as they are acknowledged"
 	switch {
 	case o.Rate > 0:
-		how = fmt.Sprintf("%d messages a second", o.Rate)
+		how = quantity.Count(o.Rate, "message", "messages") + " a second"
 	case o.QoS == 0:
 		how = "as fast as they are taken"
 	}

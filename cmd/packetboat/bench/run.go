@@ -99,6 +99,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	window := r.prepare()
+	stop := r.keepAlive()
+	defer stop()
 	r.publish(ctx)
 	interrupted := ctx.Err() != nil
 	if interrupted {
@@ -108,6 +110,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if r.opt.Settled != nil {
 		r.opt.Settled()
 	}
+	stop()
 	left := r.leave()
 	r.close()
 	res := r.result()
@@ -163,7 +166,6 @@ func (r *run) as(suffix string) client.Options {
 	o := r.opt.Dial
 	o.Connect.ClientID += suffix
 	o.Connect.CleanStart = true
-	o.Connect.KeepAlive = 0 // it says much, or has its reason to be silent
 	return o
 }
 
@@ -234,6 +236,48 @@ func (r *run) prepare() (window int) {
 		r.readers.Go(func() { r.fault(p.read()) })
 	}
 	return window
+}
+
+// keepAlive pings on all connections, until stop is called: a subscriber at QoS 0 says
+// nothing else, and a publisher may have little to say.
+func (r *run) keepAlive() (stop func()) {
+	var conns []*client.Packets
+	if r.receiver != nil {
+		conns = append(conns, r.receiver.conn)
+	}
+	for _, p := range r.publishers {
+		conns = append(conns, p.conn)
+	}
+	every := time.Duration(0)
+	for _, c := range conns {
+		keep := time.Duration(r.opt.Dial.Connect.KeepAlive) * time.Second
+		if c.Answer.HasServerKeepAlive {
+			keep = time.Duration(c.Answer.ServerKeepAlive) * time.Second
+		}
+		if keep > 0 && (every == 0 || keep < 2*every) {
+			every = keep / 2
+		}
+	}
+	if every == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	r.readers.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		ping := packet.AppendPing(nil, packet.PINGREQ)
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			for _, c := range conns {
+				_, _ = c.Write(ping) // who reads says when that fails
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(done) })
 }
 
 // fault notes why a connection has ended.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ type liar struct {
 	refuse            byte // instead
 	silent            bool // it acknowledges nothing
 	leaves            int  // after so many of a client; 0: never
+	keep              uint16
+	pings             atomic.Uint32
+	pinged            func() // at the third
 }
 
 func newLiar(t *testing.T) *liar {
@@ -62,7 +66,12 @@ func (l *liar) serve(c net.Conn) {
 		var out []byte
 		switch typ {
 		case packet.CONNECT:
-			out = packet.AppendConnack(nil, packet.V5, &packet.Connack{ReceiveMaximum: 20})
+			out = packet.AppendConnack(nil, packet.V5, &packet.Connack{ReceiveMaximum: 20, ServerKeepAlive: l.keep, HasServerKeepAlive: l.keep > 0})
+		case packet.PINGREQ:
+			out = packet.AppendPing(nil, packet.PINGRESP)
+			if l.pings.Add(1) == 3 {
+				l.pinged()
+			}
 		case packet.SUBSCRIBE:
 			l.mu.Lock()
 			l.to = c
@@ -202,5 +211,18 @@ func TestConnectionsThatEndEarlyAreSaid(t *testing.T) {
 	_ = l.ln.Close()
 	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "connect client") || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("no broker: %v", err)
+	}
+}
+
+func TestConnectionsAreKeptAlive(t *testing.T) {
+	l := newLiar(t)
+	l.keep = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l.pinged = cancel
+	o := l.options()
+	o.Clients, o.Rate, o.QoS = 2, 1, 0
+	if r, err := Run(ctx, o); err != nil || !r.Interrupted || len(r.Broken) > 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
