@@ -83,11 +83,11 @@ func (l *liar) serve(c net.Conn) {
 				l.t.Error(err)
 				return
 			}
-			if out = packet.AppendAck(nil, packet.V5, packet.PUBACK, p.ID, l.refuse); l.refuse == 0 {
-				l.deliver(&p)
+			if p.QoS > 0 && !l.silent {
+				out = packet.AppendAck(nil, packet.V5, packet.PUBACK, p.ID, l.refuse)
 			}
-			if l.silent {
-				out = nil
+			if l.refuse == 0 {
+				l.deliver(&p)
 			}
 			if taken++; taken > l.leaves && l.leaves > 0 {
 				return
