@@ -142,22 +142,23 @@ func (p *publisher) flush() bool {
 	return err == nil // the reader says why
 }
 
-// read takes acknowledgements until the connection ends; when this side has closed
-// it, that is no error.
-func (p *publisher) read() error {
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.stopped = true
-		p.restLocked(true)
-	}()
+// read takes acknowledgements until the connection ends, and notes why.
+func (p *publisher) read() {
+	p.run.fault(p.readAll()) // before anybody goes on
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	p.restLocked(true)
+}
+
+func (p *publisher) readAll() error {
 	for {
 		typ, flags, body, err := p.conn.Reader.Next()
 		if err == nil {
 			err = p.take(typ, flags, body)
 		}
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed): // by this side
 			return nil
 		case err != nil:
 			return client.Ending(err)

@@ -233,7 +233,7 @@ func (r *run) prepare() (window int) {
 		for id := window; id > 0; id-- {
 			p.free = append(p.free, uint16(id))
 		}
-		r.readers.Go(func() { r.fault(p.read()) })
+		r.readers.Go(p.read)
 	}
 	return window
 }
