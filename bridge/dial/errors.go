@@ -105,7 +105,7 @@ var connectRemedies = []struct {
 	{syscall.EAFNOSUPPORT, "IPv6 is off on this machine, or RestrictAddressFamilies= in the systemd unit forbids it: take an address of IPv4"},
 	{syscall.EACCES, forbidden},
 	{syscall.EPERM, forbidden},
-	{syscall.EMFILE, "too many files are open: set LimitNOFILE= higher in the systemd unit"},
+	{syscall.EMFILE, "too many files are open: set LimitNOFILE= higher in the systemd unit, ulimit -n in a shell"},
 }
 
 const forbidden = "this machine forbids it: look for a rule of its firewall (nft list ruleset), IPAddressDeny= in the systemd unit, or SELinux; or that is the broadcast address of a network"

@@ -150,7 +150,10 @@ func (b *benchFlags) run(ctx context.Context, e *env, f *flag.FlagSet, words []s
 	}
 	r, err := bench.Run(ctx, o)
 	progress.end()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return false, errors.New("stopped before the first message")
+	case err != nil:
 		return false, b.failed(where, err)
 	}
 	report := newBenchReport(&o, r, watch)

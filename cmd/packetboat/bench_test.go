@@ -131,6 +131,30 @@ subscribe = ["bench/#"]
 	}
 }
 
+func TestBenchConnectsAsFastAsItMay(t *testing.T) {
+	file, _ := benchGateway(t, "[limits]\nconnects_per_second = 20\n")
+	if r := benched(t, exitFine, "-config", file, "-for", "200ms", "-clients", "30"); r.Acknowledged < 30 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestBenchThatCannotBeginLeavesNoSession(t *testing.T) {
+	file, _ := benchGateway(t, `anonymous = true
+[[auth.rule]]
+client = "*-1"
+publish = ["#"]
+[broker]
+max_sessions = 2
+`)
+	code, _, errOut := call(t, "bench", "-config", file, "-for", "200ms", "-clients", "1", "-i", "x")
+	if code != exitFailed || !strings.Contains(errOut, "to subscribe to bench/+") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if out := mustCall(t, "clients", "-config", file, "-json"); strings.Contains(out, "x-subscriber") {
+		t.Errorf("a session is left: %s", out)
+	}
+}
+
 func TestBenchKnowsWrongUsage(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ args, want string }{

@@ -2,10 +2,13 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"packetboat/broker/packet"
@@ -96,6 +99,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &run{opt: o, id: rand.Uint32(), refused: map[string]uint64{}, broken: map[string]uint64{}, clock: clock{time.Now()}}
 	defer r.close()
 	if err := r.connect(ctx); err != nil {
+		if r.receiver != nil {
+			r.leave()
+		}
 		return nil, err
 	}
 	window := r.prepare()
@@ -146,7 +152,7 @@ func (r *run) connect(ctx context.Context) error {
 		}
 		wait.Go(func() {
 			defer func() { <-room }()
-			c, err := client.DialPackets(ctx, r.as(fmt.Sprintf("-%d", i+1)))
+			c, err := reach(ctx, r.as(fmt.Sprintf("-%d", i+1)))
 			if err != nil {
 				cancel(fmt.Errorf("connect client %d of %d: %w", i+1, r.opt.Clients, err))
 				return
@@ -159,6 +165,36 @@ func (r *run) connect(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// Brokers that bound the connections of a second close what is beyond.
+const (
+	againAfter  = 200 * time.Millisecond
+	againWithin = 15 * time.Second
+)
+
+// reach connects; to a broker that closes the connection at once it comes again for
+// some time.
+func reach(ctx context.Context, o client.Options) (*client.Packets, error) {
+	timer := time.NewTimer(againWithin)
+	defer timer.Stop()
+	for {
+		c, err := client.DialPackets(ctx, o)
+		if err == nil || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			return c, err
+		}
+		again := time.NewTimer(againAfter)
+		select {
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-timer.C:
+			err = fmt.Errorf("%w (it closes connections at once, as a gateway does beyond max_connections and limits.connects_per_second)", err)
+		}
+		again.Stop()
+		return nil, err
+	}
 }
 
 // as is how a client connects.
@@ -179,7 +215,7 @@ func (r *run) listen(ctx context.Context) error {
 			o.Connect.CleanStart = false
 		}
 	}
-	c, err := client.DialPackets(ctx, o)
+	c, err := reach(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -404,6 +440,9 @@ func (r *run) leave() (left bool) {
 	r.leaving.Store(true)
 	version := r.opt.Dial.Connect.Version
 	for _, p := range r.publishers {
+		if p == nil { // it was not to be
+			continue
+		}
 		p.mu.Lock()
 		_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = p.conn.Write(packet.AppendDisconnect(nil, version, &packet.Disconnect{})) // what matters was counted
