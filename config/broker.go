@@ -53,6 +53,9 @@ type Listener struct {
 	MaxConnections int          `toml:"max_connections" default:"10000" min:"1"`
 	TLS            *ListenerTLS `toml:"tls"` // nil: none
 
+	// Limited: the file sets MaxConnections. Where it does not, open files are a
+	// bound as well, which the listeners without one share.
+	Limited bool
 	// Implied: the file has no [[listener]], this one stands in. Of the two
 	// that do, one on each loopback, either may be impossible on a machine.
 	Implied bool

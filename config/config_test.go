@@ -107,6 +107,7 @@ filter = "sites/{gateway}/cmd/#"
 `)
 	c.places, short.places, c.secrets, short.secrets = nil, nil, nil, nil
 	c.Bridges[0].Given, short.Bridges[0].Given = nil, nil // what says so
+	c.Listeners[0].Limited = false
 	if !reflect.DeepEqual(c, short) {
 		t.Errorf("with all defaults:\n%+v\nwith none:\n%+v", c, short)
 	}

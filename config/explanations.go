@@ -55,7 +55,7 @@ var explanations = [...]explainedSection{
 		{"address", "required", "`\"192.168.1.5:1883\"`, `\"0.0.0.0:1883\"` (all addresses of IPv4), `\":1883\"` (and of IPv6), `\"unix:/run/packetboat/mqtt.sock\"` or `\"systemd:NAME\"`, both below"},
 		{"transport", "", "for unix sockets too; or `websocket`"},
 		{"anonymous", "depends", "`true` on loopback and unix sockets, else `false`: who connects there needs a name and password of a [user](#auth), or a certificate that names one (`client_cert = \"username\"`). A listener where nobody could log in is a mistake. With `true`, who shows a name must be that user all the same, unless there are no users at all"},
-		{"max_connections", "", "more are closed at once"},
+		{"max_connections", "", "more are closed at once. Listeners that do not set it take together no more than the open files allow"},
 		{"tls", "none", "a table, below: the listener speaks TLS only"},
 	}},
 	{"[listener.tls]", []explanation{
@@ -276,7 +276,7 @@ var explanations = [...]explainedSection{
 	}},
 	{"[admin]", []explanation{
 		{"socket", "", "unix socket by which `packetboat status`, `queue`, `bridge` and `reload` reach the gateway that runs; its owner and group may use it. `\"\"`: none. A directory that does not exist is made, if the service may: in a systemd unit `RuntimeDirectory=packetboat` does it. When it cannot be opened, that is a warning, and the gateway runs without"},
-		{"address", "", "of the HTTP server: a page for browsers, the API, `/metrics`, `/healthz`, `/readyz`. `\"\"`: none. One that other machines can reach needs `users` and `[admin.tls]`. A port that is taken is one error in the log; the rest runs, and it is tried again every 5 s"},
+		{"address", "", "of the HTTP server: the dashboard, the API, `/metrics`, `/healthz`, `/readyz`. `\"\"`: none. One that other machines can reach needs `users` and `[admin.tls]`. A port that is taken is one error in the log; the rest runs, and it is tried again every 5 s"},
 		{"users", "none", "names from [`auth.users`](#auth) that may log in there. Without any, whoever reaches the address may look and act, which only an address on loopback may have. Names of which none is a user are a mistake"},
 		{"tls", "none", "a table, below: HTTPS only"},
 	}},

@@ -105,7 +105,7 @@ func forget(c *Config) {
 		c.Bridges[i].Given = nil
 	}
 	for i := range c.Listeners {
-		c.Listeners[i].Implied = false
+		c.Listeners[i].Implied, c.Listeners[i].Limited = false, false
 	}
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {

@@ -38,6 +38,7 @@ func (k *checker) listeners() {
 	for i := range k.c.Listeners {
 		path := index("listener", i)
 		l := &k.c.Listeners[i]
+		l.Limited = k.c.isSet(path + ".max_connections")
 		network, address := l.Network()
 		local := false
 		switch {

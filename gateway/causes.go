@@ -8,6 +8,7 @@ import (
 
 	"packetboat/bridge"
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 // What is wrong, and what to do about it: each cause is found by what it does, at
@@ -55,10 +56,10 @@ func (p *problemList) ofDisk(s snapshot) {
 				"Messages of QoS 0 go on. What waits is delivered at QoS 0 and 1, and at QoS 2 only what the receiver has confirmed already: its next step has to be on the disk before it is sent")
 	}
 	if s.damage > 0 {
-		p.add(fmt.Sprintf("the queue was damaged in %s when the gateway was started", counted(s.damage, "place", "places")), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
+		p.add(fmt.Sprintf("the queue was damaged in %s when the gateway was started", quantity.Count(s.damage, "place", "places")), "packetboat queue verify names them; the bytes are kept as quarantine-* in data_dir")
 	}
 	if s.ledgerErrors > 0 {
-		p.add(counted(s.ledgerErrors, "ledger was wrong and was put right", "ledgers were wrong and were put right"), "please report it, with the log")
+		p.add(quantity.Count(s.ledgerErrors, "ledger was wrong and was put right", "ledgers were wrong and were put right"), "please report it, with the log")
 	}
 }
 
@@ -66,41 +67,41 @@ func (p *problemList) ofDisk(s snapshot) {
 func (p *problemList) ofRoom(s snapshot) {
 	r := s.more.room
 	remedy := fmt.Sprintf("bring back what the messages wait for, raise queue.max_size (%s; the disk has %s free), or purge what nobody needs (packetboat queue ls)",
-		bytesText(r.maxSize), bytesText(r.free))
+		quantity.Bytes(r.maxSize), quantity.Bytes(r.free))
 	small := r.free >= 0 && r.free < r.minFree
 	if small {
-		remedy = fmt.Sprintf("free space on the disk of data_dir (du -x, journalctl --vacuum-size), or lower queue.min_free (%s)", bytesText(r.minFree))
-		p.add(fmt.Sprintf("the disk is nearly full: %s are free, and queue.min_free keeps %s free; the queue takes no more room and drops or refuses messages", bytesText(r.free), bytesText(r.minFree)), remedy)
+		remedy = fmt.Sprintf("free space on the disk of data_dir (du -x, journalctl --vacuum-size), or lower queue.min_free (%s)", quantity.Bytes(r.minFree))
+		p.add(fmt.Sprintf("the disk is nearly full: %s are free, and queue.min_free keeps %s free; the queue takes no more room and drops or refuses messages", quantity.Bytes(r.free), quantity.Bytes(r.minFree)), remedy)
 	}
 	told := small
 	for _, b := range s.bridges {
 		if b.dropped > 0 {
 			told = true
 			p.add(fmt.Sprintf("the queue is full: %s in the last minute (when_full = %s)",
-				counted(b.dropped, "message for bridge "+b.name+" was dropped", "messages for bridge "+b.name+" were dropped"), b.whenFull),
+				quantity.Count(b.dropped, "message for bridge "+b.name+" was dropped", "messages for bridge "+b.name+" were dropped"), b.whenFull),
 				"each is counted, and told in a gap marker; "+remedy)
 		}
 	}
 	if s.paused > 0 {
 		told = true
-		p.add(counted(s.paused, "device is", "devices are")+" held up: the queue takes nothing", "it goes on when there is room; "+remedy)
+		p.add(quantity.Count(s.paused, "device is", "devices are")+" held up: the queue takes nothing", "it goes on when there is room; "+remedy)
 	}
 	if n := s.more.refused; n > 0 && s.failed == nil {
 		told = true
-		p.add(fmt.Sprintf("the queue is full: %s refused in the last minute (when_full = reject, or nothing can go) and not acknowledged", counted(n, "publish was", "publishes were")), remedy)
+		p.add(fmt.Sprintf("the queue is full: %s refused in the last minute (when_full = reject, or nothing can go) and not acknowledged", quantity.Count(n, "publish was", "publishes were")), remedy)
 	}
 	if told || r.maxSize == 0 {
 		return
 	}
 	if r.size < r.maxSize/10 {
-		what := fmt.Sprintf("the queue is nearly full: %s of %s are left", bytesText(max(r.size, 0)), bytesText(r.maxSize))
+		what := fmt.Sprintf("the queue is nearly full: %s of %s are left", quantity.Bytes(max(r.size, 0)), quantity.Bytes(r.maxSize))
 		if in := r.fullIn(); in != nil {
-			what += fmt.Sprintf(", full in %v", (time.Duration(*in) * time.Second))
+			what += ", full in " + quantity.Seconds(*in)
 		}
 		p.add(what, remedy)
 	}
 	if r.free >= 0 && r.free-r.minFree < max(r.minFree/4, mib) {
-		p.add(fmt.Sprintf("the disk is nearly full: %s are free, and queue.min_free keeps %s free", bytesText(r.free), bytesText(r.minFree)),
+		p.add(fmt.Sprintf("the disk is nearly full: %s are free, and queue.min_free keeps %s free", quantity.Bytes(r.free), quantity.Bytes(r.minFree)),
 			"free space on the disk of data_dir (du -x, journalctl --vacuum-size): when there is none, messages are dropped or refused")
 	}
 }
@@ -110,15 +111,15 @@ const slowConnect = 3 * time.Second
 
 func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 	if b.dead > 0 {
-		p.add(counted(b.dead, "message for bridge "+b.name+" is a dead letter: the cloud would not take it", "messages for bridge "+b.name+" are dead letters: the cloud would not take them"),
+		p.add(quantity.Count(b.dead, "message for bridge "+b.name+" is a dead letter: the cloud would not take it", "messages for bridge "+b.name+" are dead letters: the cloud would not take them"),
 			fmt.Sprintf("packetboat queue tail bridge/%s/dead says why, export saves them, replay sends them again, purge ends them", b.name))
 	}
 	st := b.state
 	waits := "no messages wait on the disk yet; what comes is kept there"
 	if b.waiting > 0 {
-		oldest := b.oldest.Round(time.Second)
-		waits = counted(b.waiting, fmt.Sprintf("message waits on the disk, for %v; it goes when it is online", oldest),
-			fmt.Sprintf("messages wait on the disk, the oldest for %v; they go when it is online", oldest))
+		oldest := quantity.Duration(b.oldest)
+		waits = quantity.Count(b.waiting, fmt.Sprintf("message waits on the disk, for %s; it goes when it is online", oldest),
+			fmt.Sprintf("messages wait on the disk, the oldest for %s; they go when it is online", oldest))
 	}
 	switch {
 	case st.Phase == bridge.Online:
@@ -126,7 +127,7 @@ func (p *problemList) ofBridge(b bridgeState, now time.Time) {
 	case st.Phase == bridge.Connecting && st.Err == nil:
 		if took := now.Sub(st.Since); took >= slowConnect && !st.Since.IsZero() {
 			who, remedy := unanswered(st)
-			p.add(fmt.Sprintf("bridge %s has no connection yet: for %v, %s", b.name, took.Round(time.Second), who), remedy+" (packetboat doctor "+b.name+" tries each step); "+waits)
+			p.add(fmt.Sprintf("bridge %s has no connection yet: for %s, %s", b.name, quantity.Duration(took), who), remedy+" (packetboat doctor "+b.name+" tries each step); "+waits)
 		}
 		return
 	case st.Phase == bridge.Stalled:
@@ -202,7 +203,7 @@ func (p *problemList) ofAdapter(a adapterState) {
 		}
 		p.add(what, remedy)
 	case all == 0 && n.bytes >= muteBytes && a.span >= muteWithin:
-		p.add(fmt.Sprintf("adapter %s: %d bytes came in the last minute, and no frame", a.name, n.bytes), remedy)
+		p.add(fmt.Sprintf("adapter %s: %s came in the last minute, and no frame", a.name, quantity.Bytes(n.bytes)), remedy)
 	}
 }
 
@@ -231,12 +232,12 @@ func (p *problemList) ofAccess(o *outlook) {
 			who = "client " + who
 		}
 		action := map[string]string{"publish": "publish to", "subscribe": "subscribe to", "will": "have a will on"}[d.Action]
-		p.add(fmt.Sprintf("the access rules have denied requests (%d so far); the newest, %v ago: %s may not %s %s%s",
-			o.denied, o.now.Sub(d.At).Round(time.Second), who, action, d.Topic, times(d.Count)),
+		p.add(fmt.Sprintf("the access rules have denied requests (%d so far); the newest, %s ago: %s may not %s %s%s",
+			o.denied, quantity.Duration(o.now.Sub(d.At)), who, action, d.Topic, times(d.Count)),
 			"allow it in [[auth.rule]] (packetboat route explains what rules say of a topic), or correct the device")
 	}
 	if l := o.logins; l.all > 0 && o.now.Sub(l.at) < lately {
-		p.add(fmt.Sprintf("logins have failed (%d so far); the newest, %v ago: %s", l.all, o.now.Sub(l.at).Round(time.Second), l.text()),
+		p.add(fmt.Sprintf("logins have failed (%d so far); the newest, %s ago: %s", l.all, quantity.Duration(o.now.Sub(l.at)), l.text()),
 			"correct name and password at the device, or set them here: packetboat passwd NAME")
 	}
 }
@@ -247,34 +248,4 @@ func times(n uint64) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%d times)", n)
-}
-
-// counted is a number with what there is of it, one or many.
-func counted[N int | uint64](n N, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// bytesText is a size as people read it, to two or three figures.
-func bytesText(n int64) string {
-	if n < 0 {
-		return "unknown"
-	}
-	if n < kib {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	size, unit := float64(n)/kib, "KiB"
-	for _, next := range []string{"MiB", "GiB", "TiB"} {
-		if size < 1000 {
-			break
-		}
-		size, unit = size/1024, next
-	}
-	figures := 0
-	if size < 100 {
-		figures = 1
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.*f", figures, size), ".0") + " " + unit
 }

@@ -100,17 +100,6 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 }
 
 func TestProblemsReadWell(t *testing.T) {
-	for _, c := range []struct {
-		n    int64
-		want string
-	}{
-		{-1, "unknown"}, {0, "0 bytes"}, {1023, "1023 bytes"}, {1024, "1 KiB"}, {1536, "1.5 KiB"}, {2 << 20, "2 MiB"}, {6376 << 10, "6.2 MiB"},
-		{100 << 20, "100 MiB"}, {1 << 30, "1 GiB"}, {1<<30 - 1, "1 GiB"}, {69<<30 + 1<<29, "69.5 GiB"}, {3 << 40, "3 TiB"},
-	} {
-		if got := bytesText(c.n); got != c.want {
-			t.Errorf("%d: %q, not %q", c.n, got, c.want)
-		}
-	}
 	s := snapshot{bridges: []bridgeState{{name: "cloud", dead: 1, dropped: 1, whenFull: "drop-oldest", waiting: 1, state: bridge.State{Phase: bridge.BackingOff}}}}
 	var of []string
 	for _, p := range s.problems() {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"packetboat/gateway/quantity"
 )
 
 // Bounds of the folding of repeats.
@@ -150,7 +152,7 @@ func tellFolded(ctx context.Context, list []repeated) {
 		k := &list[i]
 		r := k.line.Clone()
 		r.Time = time.Now()
-		r.Message = fmt.Sprintf("%s (%d more in the last %v)", r.Message, k.folded, r.Time.Sub(k.began).Round(time.Second))
+		r.Message = fmt.Sprintf("%s (%d more in the last %s)", r.Message, k.folded, quantity.Duration(r.Time.Sub(k.began)))
 		_ = k.next.Handle(ctx, r) // as with any line, there is nobody to tell
 	}
 }

@@ -59,6 +59,7 @@ type Gateway struct {
 	passed   func() sockets
 	sockets  sockets // that systemd has passed
 	connects *connectPace
+	files    fileRoom
 	logins   logins
 	listened listeners
 	beat     *pulse // the router's

@@ -15,10 +15,11 @@ import (
 // of its own.
 type limitedListener struct {
 	net.Listener
-	most int64
-	open *atomic.Int64 // of all sockets of a [[listener]]
-	pace *connectPace  // nil: no limit
-	log  *slog.Logger
+	most  int64
+	open  *atomic.Int64 // of all sockets of a [[listener]]
+	files *fileRoom     // nil: most is what the operator wants
+	pace  *connectPace  // nil: no limit
+	log   *slog.Logger
 
 	// Of the one goroutine that accepts.
 	tooMany, tooFast refusals
@@ -54,10 +55,18 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			})
 			continue
 		}
+		if !l.files.take() {
+			l.tooMany.add(c, func(n int, last string) {
+				l.log.Warn("connections refused: as many are open as files may be", "listener", l.Addr().String(),
+					"connections", l.files.most.Load(), "refused", n, "last", last, "remedy", "set LimitNOFILE= higher in the systemd unit (ulimit -Hn elsewhere)")
+			})
+			continue
+		}
 		if l.open.Add(1) <= l.most {
 			return l.counted(c), nil
 		}
 		l.open.Add(-1)
+		l.files.giveBack()
 		l.tooMany.add(c, func(n int, last string) {
 			l.log.Warn("connections refused: max_connections are open", "listener", l.Addr().String(),
 				"max_connections", l.most, "refused", n, "last", last)
@@ -68,22 +77,24 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 func (l *limitedListener) counted(c net.Conn) net.Conn {
 	switch c := c.(type) {
 	case *net.TCPConn:
-		return &tcpConn{TCPConn: c, count: count{open: l.open}}
+		return &tcpConn{TCPConn: c, count: count{open: l.open, files: l.files}}
 	case *net.UnixConn:
-		return &unixConn{UnixConn: c, count: count{open: l.open}}
+		return &unixConn{UnixConn: c, count: count{open: l.open, files: l.files}}
 	}
-	return &plainConn{Conn: c, count: count{open: l.open}}
+	return &plainConn{Conn: c, count: count{open: l.open, files: l.files}}
 }
 
-// count takes one off open, once.
+// count takes one off open and files, once.
 type count struct {
-	open *atomic.Int64
-	done atomic.Bool
+	open  *atomic.Int64
+	files *fileRoom
+	done  atomic.Bool
 }
 
 func (c *count) less() {
 	if c.done.CompareAndSwap(false, true) {
 		c.open.Add(-1)
+		c.files.giveBack()
 	}
 }
 

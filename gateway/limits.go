@@ -67,3 +67,9 @@ func limitsOf(c *config.Config, d disk) limits {
 // MinFree is how many bytes of data_dir's file system a gateway of that
 // configuration keeps free.
 func MinFree(c *config.Config) int64 { return limitsOf(c, measure(c.Gateway.DataDir)).minFree }
+
+// CommitInterval is the shortest time between two syncs under load, by what the
+// configuration says and the disk below dir is; 0: they follow one another.
+func CommitInterval(q config.Queue, dir string) time.Duration {
+	return limitsOf(&config.Config{Queue: q}, measure(dir)).commit
+}

@@ -95,7 +95,11 @@ func (d *door) serve(ctx context.Context) error {
 
 // layered puts limits, TLS and WebSocket on ln.
 func (d *door) layered(ln net.Listener) net.Listener {
-	ln = &limitedListener{Listener: ln, most: int64(d.cfg.MaxConnections), open: d.most, pace: d.g.connects, log: d.g.log}
+	limited := &limitedListener{Listener: ln, most: int64(d.cfg.MaxConnections), open: d.most, pace: d.g.connects, log: d.g.log}
+	if !d.cfg.Limited {
+		limited.files = &d.g.files
+	}
+	ln = limited
 	opt := transport.Options{WebSocket: d.cfg.Transport == "websocket"}
 	if d.certs != nil {
 		opt.TLS, opt.CertUser = d.certs.config, d.cfg.TLS.ClientCert == "username"
@@ -197,30 +201,4 @@ func (d *door) complain(err error) {
 	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself"})
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
 		"remedy", remedy, "config", d.conf.At(d.key+key).String())
-}
-
-// checkFiles warns when fewer files may be open than connections. That the soft
-// limit is raised to the hard one, package syscall sees to.
-func (g *Gateway) checkFiles(c *config.Config) {
-	need := FilesNeeded(c)
-	var may syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &may); err != nil || uint64(may.Cur) >= need {
-		return
-	}
-	g.log.Warn("fewer files may be open than connections are allowed", "files", may.Cur, "connections", need-otherFiles,
-		"remedy", fmt.Sprintf("set LimitNOFILE=%d in the systemd unit (ulimit -Hn elsewhere), or lower max_connections", need))
-}
-
-const otherFiles = 100 // segments, ports, bridges
-
-// FilesNeeded is how many files may be open at once in a gateway of that
-// configuration, with all the connections that it allows.
-func FilesNeeded(c *config.Config) (most uint64) {
-	for i := range c.Listeners {
-		most += uint64(c.Listeners[i].MaxConnections)
-	}
-	for i := range c.TCP {
-		most += uint64(c.TCP[i].MaxConnections)
-	}
-	return most + otherFiles
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -357,5 +359,81 @@ func TestThatFewerFilesMayBeOpenThanConnectionsIsSaid(t *testing.T) {
 		if got := r.logged(fmt.Sprintf("set LimitNOFILE=%d in the systemd unit", most+100)); got != want {
 			t.Errorf("%d connections, %d files: %s", most, may.Cur, r.log.String())
 		}
+	}
+}
+
+func TestDefaultListenersNeedNoManyFiles(t *testing.T) {
+	for _, x := range []struct {
+		name, text string
+		want       uint64
+	}{
+		{"two on loopback that nobody has asked for", "", 200},
+		{"one that leaves the limit open", "[[listener]]\naddress = \"127.0.0.1:0\"\n", 200},
+		{"one with a limit", "[[listener]]\naddress = \"127.0.0.1:0\"\nmax_connections = 10000\n", 10100},
+		{"both, and devices", "[[listener]]\naddress = \"127.0.0.1:1\"\nmax_connections = 500\n[[listener]]\naddress = \"127.0.0.1:2\"\n[[tcp]]\nname = \"t\"\nlisten = \":7000\"\nframe = { type = \"line\" }\n", 956},
+	} {
+		c := parse(t, sections(t, x.text))
+		if got := FilesNeeded(c); got != x.want {
+			t.Errorf("%s: %d files", x.name, got)
+		}
+		var room fileRoom
+		if room.share(c, 20000); room.most.Load() != int64(20000-x.want)+leastRoom && x.want != 10100 {
+			t.Errorf("%s: room for %d", x.name, room.most.Load())
+		}
+		if room.share(c, 50); room.most.Load() != leastRoom {
+			t.Errorf("%s: room for %d", x.name, room.most.Load())
+		}
+	}
+}
+
+func TestListenersWithoutALimitShareTheFiles(t *testing.T) {
+	var log bytes.Buffer
+	files := new(fileRoom)
+	files.most.Store(2)
+	var conns []net.Conn
+	var lns []*limitedListener
+	for range 2 {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer inner.Close()
+		lns = append(lns, &limitedListener{Listener: inner, most: 10000, open: new(atomic.Int64), files: files, log: slog.New(slog.NewTextHandler(&log, nil))})
+	}
+	connect := func(ln net.Listener) net.Conn {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	for _, ln := range lns { // one for each
+		connect(ln)
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	refused := connect(lns[0])
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if c, err := lns[0].Accept(); err != nil {
+			t.Error(err)
+		} else {
+			_ = c.Close()
+		}
+	}()
+	if _, err := refused.Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection is open")
+	}
+	_ = conns[1].Close()
+	_ = conns[1].Close() // gives back once
+	connect(lns[0])
+	<-ended
+	if !strings.Contains(log.String(), "as many are open as files may be") || files.open.Load() != 1 {
+		t.Errorf("%d open: %s", files.open.Load(), log.String())
 	}
 }

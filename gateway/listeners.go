@@ -45,6 +45,7 @@ func (l *listeners) set(list []*listened) {
 // be opened are tried again there. It returns how many are open.
 func (g *Gateway) listen(s *stage) (open int) {
 	g.listened.stage = s
+	g.files.share(g.cfg, filesMay())
 	var list []*listened
 	for i := range g.cfg.Listeners {
 		x := g.listenOn(g.cfg, i)
@@ -115,6 +116,7 @@ func (g *Gateway) changeListeners(now *config.Config) (did admin.Set) {
 			x.halt() // before others are opened: it may be the same port
 		}
 	}
+	g.files.share(now, filesMay())
 	for i := range list {
 		if list[i] == nil {
 			list[i] = g.listenOn(now, i)

@@ -86,7 +86,7 @@ func TestRepeatsAreFolded(t *testing.T) {
 		}
 		time.Sleep(foldFor)
 		f.state.sweep(t.Context(), time.Now())
-		if got := lines(); got != "WARN msg=\"no route (41 more in the last 1m0s)\" to=h\n" {
+		if got := lines(); got != "WARN msg=\"no route (41 more in the last 1m)\" to=h\n" {
 			t.Errorf("%s", got)
 		}
 		log.Warn("no route", "to", "h") // it goes on

@@ -15,6 +15,7 @@ import (
 
 	"packetboat/bridge"
 	"packetboat/broker/store"
+	"packetboat/gateway/quantity"
 )
 
 const stateStopping = daemon.SdNotifyStopping
@@ -140,7 +141,7 @@ func (s snapshot) String() string {
 		parts = append(parts, "not listening on "+address)
 	}
 	if s.paused > 0 {
-		parts = append(parts, fmt.Sprintf("%d devices held up by the full queue", s.paused))
+		parts = append(parts, quantity.Count(s.paused, "device", "devices")+" held up by the full queue")
 	}
 	for _, b := range s.bridges {
 		p := fmt.Sprintf("bridge %s %v, %d waiting", b.name, b.state.Phase, b.waiting)
@@ -152,7 +153,7 @@ func (s snapshot) String() string {
 	if s.adapters > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d adapters ready", s.ready, s.adapters))
 	}
-	parts = append(parts, fmt.Sprintf("%d MQTT clients", s.clients))
+	parts = append(parts, quantity.Count(s.clients, "MQTT client", "MQTT clients"))
 	return strings.ReplaceAll(strings.Join(parts, "; "), "\n", ", ")
 }
 

@@ -21,10 +21,10 @@ func TestTheStatusLineSaysWhatIsWrongFirst(t *testing.T) {
 		{"all is well", snapshot{bridges: []bridgeState{online}, adapters: 2, ready: 2, clients: 5},
 			"bridge cloud online, 3 waiting; 2 of 2 adapters ready; 5 MQTT clients"},
 		{"the cloud refuses; one line all the same", snapshot{bridges: []bridgeState{refused}, clients: 1},
-			"bridge cloud refused, 40000 waiting (h:1883: refused with 0x87, not authorized); 1 MQTT clients"},
+			"bridge cloud refused, 40000 waiting (h:1883: refused with 0x87, not authorized); 1 MQTT client"},
 		{"a disk that fails is the first thing to know",
 			snapshot{failed: errors.New("no space left on device"), paused: 1, closed: []string{"0.0.0.0:1883"}, adapters: 1},
-			"THE DISK QUEUE CANNOT WRITE: no space left on device; not listening on 0.0.0.0:1883; 1 devices held up by the full queue; 0 of 1 adapters ready; 0 MQTT clients"},
+			"THE DISK QUEUE CANNOT WRITE: no space left on device; not listening on 0.0.0.0:1883; 1 device held up by the full queue; 0 of 1 adapters ready; 0 MQTT clients"},
 	} {
 		if got := c.s.String(); got != c.want {
 			t.Errorf("%s:\n%s\nnot\n%s", c.name, got, c.want)

@@ -12,6 +12,7 @@ import (
 
 	"packetboat/broker/store"
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 const (
@@ -107,7 +108,7 @@ func (w *wear) over(d *admin.WearDay) bool { return w.budget > 0 && d.Written > 
 // wearRemedy says what makes a day's writes fewer: small commits cost most.
 func wearRemedy(d *admin.WearDay) string {
 	if d.Syncs > 0 && d.Written/d.Syncs < 4<<10 {
-		return fmt.Sprintf("%d syncs with %d bytes each: a longer queue.commit_interval gathers more into one. Or have devices publish less, or raise queue.write_budget", d.Syncs, d.Written/d.Syncs)
+		return fmt.Sprintf("%s with %s each: a longer queue.commit_interval gathers more into one. Or have devices publish less, or raise queue.write_budget", quantity.Count(d.Syncs, "sync", "syncs"), quantity.Bytes(d.Written/d.Syncs))
 	}
 	return "have devices publish less (on_change, dead_band, rate), queue less (QoS 0, narrower filters of bridges), or raise queue.write_budget"
 }
@@ -157,7 +158,7 @@ func (w *wear) problems() []admin.Problem {
 		return nil
 	}
 	return []admin.Problem{{
-		What:   fmt.Sprintf("%.1f MiB were written to the disk today, more than queue.write_budget (%.1f MiB)", float64(d.Written)/mib, float64(w.budget)/mib),
+		What:   fmt.Sprintf("%s were written to the disk today, more than queue.write_budget (%s)", quantity.Bytes(d.Written), quantity.Bytes(w.budget)),
 		Remedy: wearRemedy(&d),
 	}}
 }

@@ -51,7 +51,7 @@ func TestWhatIsWrittenIsAddedUpByDayAndSurvives(t *testing.T) {
 		written.Store(8 << 20)
 		syncs.Store(4000)
 		pass(time.Hour)
-		if p := w.problems(); len(p) != 1 || !strings.Contains(p[0].What, "12.0 MiB were written") || !strings.Contains(p[0].Remedy, "6000 syncs with 2097 bytes each: a longer queue.commit_interval") {
+		if p := w.problems(); len(p) != 1 || !strings.Contains(p[0].What, "12 MiB were written") || !strings.Contains(p[0].Remedy, "6000 syncs with 2 KiB each: a longer queue.commit_interval") {
 			t.Errorf("%+v", p)
 		}
 		pass(24 * time.Hour)

@@ -12,6 +12,7 @@ import (
 
 	"packetboat/config"
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 const bridgeHelp = `  ls                 each bridge: connected or not and since when, the last error,
@@ -114,25 +115,25 @@ func printBridges(out io.Writer, list []admin.BridgeDetails, now time.Time) erro
 		}
 		for lane, l := range b.Lanes {
 			if l.Messages > 0 {
-				fmt.Fprintf(w, "  lane %d\t%d waiting, %d bytes, the oldest for %s\n", lane, l.Messages, l.Bytes, seconds(l.Oldest))
+				fmt.Fprintf(w, "  lane %d\t%d waiting, %s, the oldest for %s\n", lane, l.Messages, quantity.Bytes(l.Bytes), quantity.Seconds(l.Oldest))
 			}
 		}
 		if b.Left > 0 {
-			fmt.Fprintf(w, "  drain\t%.0f messages a second, done in %s if nothing comes in\n", b.Rate, seconds(b.Left))
+			fmt.Fprintf(w, "  drain\t%.0f messages a second, done in %s if nothing comes in\n", b.Rate, quantity.Seconds(b.Left))
 		}
 		if b.DeadLetters > 0 {
 			fmt.Fprintf(w, "  dead letters\t%d: packetboat queue tail bridge/%s/dead says why\n", b.DeadLetters, b.Name)
 		}
 		n := &b.Counters
-		fmt.Fprintf(w, "  up\t%d sent (%d again), %d acknowledged, %d in flight, %d bytes\n", n.Sent, n.Resent, n.Acked, b.InFlight, n.BytesOut)
-		fmt.Fprintf(w, "  down\t%d received (%d taken by no rule, %d that came back from here), %d bytes\n", n.Received, n.Unmatched, n.Looped, n.BytesIn)
-		fmt.Fprintf(w, "  connections\t%d, %d of them again, %d times the cloud had forgotten the session\n", n.Connects, n.Reconnects, n.SessionsLost)
+		fmt.Fprintf(w, "  up\t%d sent (%d again), %d acknowledged, %d in flight, %s\n", n.Sent, n.Resent, n.Acked, b.InFlight, quantity.Bytes(n.BytesOut))
+		fmt.Fprintf(w, "  down\t%d received (%d taken by no rule, %d that came back from here), %s\n", n.Received, n.Unmatched, n.Looped, quantity.Bytes(n.BytesIn))
+		fmt.Fprintf(w, "  connections\t%d, %d of them again, %s the cloud had forgotten the session\n", n.Connects, n.Reconnects, quantity.Count(n.SessionsLost, "time", "times"))
 	}
 	return w.Flush()
 }
 
 // ago is the time from then to now, as people read it.
-func ago(now, then time.Time) time.Duration { return max(now.Sub(then), 0).Round(time.Second) }
+func ago(now, then time.Time) string { return quantity.Duration(now.Sub(then)) }
 
 func bridgeReset(ctx context.Context, e *env, q *queueFlags, name string) error {
 	s, err := openQueue(ctx, e, q, true)
@@ -150,7 +151,7 @@ func bridgeReset(ctx context.Context, e *env, q *queueFlags, name string) error 
 	if !did.HadSession {
 		had = "no session at the cloud was on record"
 	}
-	fmt.Fprintf(e.out, "%s: %s; the next connection begins a new one\n%d messages wait, none is lost; what had been in flight, at most one window (inflight), goes again and may arrive twice\n",
-		name, had, did.Waiting)
+	fmt.Fprintf(e.out, "%s: %s; the next connection begins a new one\n%s, none is lost; what had been in flight, at most one window (inflight), goes again and may arrive twice\n",
+		name, had, quantity.Count(did.Waiting, "message waits", "messages wait"))
 	return nil
 }

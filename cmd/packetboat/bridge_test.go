@@ -180,7 +180,7 @@ func TestBridgesForPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `cloud          online, h:1883, for 1m30s
-  last error   2026-03-01T11:58:00Z, 2m0s ago: cut
+  last error   2026-03-01T11:58:00Z, 2m ago: cut
   lane 1       3 waiting, 99 bytes, the oldest for 5s
   up           10 sent (1 again), 7 acknowledged, 2 in flight, 500 bytes
   down         4 received (1 taken by no rule, 0 that came back from here), 60 bytes

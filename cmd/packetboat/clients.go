@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 const clientsHelp = `It asks the gateway that runs, by its socket (admin.socket), and lists the MQTT
@@ -103,11 +104,12 @@ func printClient(out io.Writer, c *admin.ClientDetails, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "client\t%s\nuser\t%s\nstate\t%s\n", shown(c.ID), dash(shown(c.User)), clientState(c, now))
 	if c.Online {
-		fmt.Fprintf(w, "connection\t%s from %s, by %s on %s, keep alive %s\n", c.Protocol, c.Address, c.Transport, c.Listener, seconds(c.KeepAlive))
+		fmt.Fprintf(w, "connection\t%s from %s, by %s on %s, keep alive %s\n", c.Protocol, c.Address, c.Transport, c.Listener, quantity.Seconds(c.KeepAlive))
 	}
-	fmt.Fprintf(w, "session\tkept for %s without the client\n", seconds(c.SessionExpiry))
-	fmt.Fprintf(w, "waiting\t%d messages, %d of them in flight\n", c.Waiting, c.InFlight)
-	fmt.Fprintf(w, "in\t%d messages, %d bytes\nout\t%d messages, %d bytes\n", c.MessagesIn, c.BytesIn, c.MessagesOut, c.BytesOut)
+	fmt.Fprintf(w, "session\tkept for %s without the client\n", quantity.Seconds(c.SessionExpiry))
+	fmt.Fprintf(w, "waiting\t%s, %d of them in flight\n", quantity.Count(c.Waiting, "message", "messages"), c.InFlight)
+	fmt.Fprintf(w, "in\t%s, %s\nout\t%s, %s\n", quantity.Count(c.MessagesIn, "message", "messages"), quantity.Bytes(c.BytesIn),
+		quantity.Count(c.MessagesOut, "message", "messages"), quantity.Bytes(c.BytesOut))
 	for i, s := range c.Subscriptions {
 		name := ""
 		if i == 0 {

@@ -62,7 +62,7 @@ func completables() []completable {
 	return append(list, completable{name: "help", summary: "tell more about a command", verbs: names})
 }
 
-var aFile = regexp.MustCompile(`FILE|PATH|DIR`)
+var aFile = regexp.MustCompile(`FILE|PATH|DIR|^PORT$`)
 
 func completableOf(g *flag.Flag) completableFlag {
 	value, text := flag.UnquoteUsage(g)

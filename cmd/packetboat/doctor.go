@@ -13,6 +13,7 @@ import (
 	"packetboat/config"
 	"packetboat/gateway"
 	"packetboat/gateway/doctor"
+	"packetboat/gateway/quantity"
 )
 
 const doctorHelp = `It looks for what keeps things from flowing, with or without a gateway that runs:
@@ -40,7 +41,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) int {
 	path := configFlag(f)
 	asJSON := f.Bool("json", false, "JSON output, an object a line")
 	ownID := f.Bool("own-id", false, "log in with the bridges' own client ids: disconnects a gateway that runs, for a moment")
-	timeout := f.Duration("timeout", 5*time.Second, "how long a step on the way to a cloud may take")
+	timeout := f.Duration("timeout", 5*time.Second, "`TIME` that a step on the way to a cloud may take")
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
 		return code
@@ -131,7 +132,7 @@ func (s *findings) tell(f doctor.Finding) {
 	}
 	fmt.Fprintf(&b, "  %-7s  %s: %s", f.Outcome, f.Check, visible(f.Text))
 	if f.Seconds > 0 && f.Check != "syncs" { // which has its own in the text
-		fmt.Fprintf(&b, " (%s)", milliseconds(f.Seconds))
+		fmt.Fprintf(&b, " (%s)", quantity.Latency(time.Duration(f.Seconds*float64(time.Second))))
 	}
 	fmt.Fprintln(&b)
 	if f.Remedy != "" {
@@ -145,13 +146,7 @@ func (s *findings) end() error {
 	if s.json != nil || s.err != nil {
 		return s.err
 	}
-	_, err := fmt.Fprintf(s.out, "\n%d checks: %d FAILED, %d warnings\n", s.all, s.failed, s.doubtful)
+	_, err := fmt.Fprintf(s.out, "\n%s: %d FAILED, %s\n",
+		quantity.Count(s.all, "check", "checks"), s.failed, quantity.Count(s.doubtful, "warning", "warnings"))
 	return err
-}
-
-func milliseconds(s float64) string {
-	if s >= 1 {
-		return fmt.Sprintf("%.1f s", s)
-	}
-	return fmt.Sprintf("%.1f ms", s*1000)
 }

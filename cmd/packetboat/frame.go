@@ -13,6 +13,7 @@ import (
 	"packetboat/adapters"
 	"packetboat/adapters/frame"
 	"packetboat/config"
+	"packetboat/gateway/quantity"
 )
 
 const frameHelp = `It takes bytes as the adapter would, from -hex or from its input, and shows each
@@ -56,7 +57,7 @@ func frameCommand(_ context.Context, e *env, args []string) int {
 	f := e.flags()
 	path := configFlag(f)
 	name := f.String("adapter", "", "`NAME` of a [[serial]] or [[tcp]] section; may be left out when there is one only")
-	remote := f.String("remote", "192.0.2.7", "tcp: what {remote} is")
+	remote := f.String("remote", "192.0.2.7", "tcp: the `ADDRESS` that {remote} stands for")
 	asJSON := f.Bool("json", false, "JSON output, a line for each frame")
 	var input chunks
 	f.Var(&input, "hex", "`BYTES` in hexadecimal digits; may be given several times")
@@ -163,8 +164,8 @@ func lineOf(t *adapters.Traced) frameLine {
 
 func printFrame(w io.Writer, n int, t *adapters.Traced) {
 	fmt.Fprintf(w, "frame %d: %s\n", n, shownFrame(t.Frame))
-	if shown := shownFrame(t.Frame); len(t.Frame) > 0 && !strings.HasPrefix(shown, fmt.Sprintf("%02x ", t.Frame[0])) {
-		fmt.Fprintf(w, "  bytes    % x\n", t.Frame[:min(len(t.Frame), 90)])
+	if len(t.Frame) > 0 && isText(t.Frame) {
+		fmt.Fprintf(w, "  bytes    % x\n", t.Frame)
 	}
 	for _, f := range t.Fields {
 		fmt.Fprintf(w, "  field    %s = %v\n", f.Name, f.Value)
@@ -181,19 +182,22 @@ func printFrame(w io.Writer, n int, t *adapters.Traced) {
 }
 
 func printCounted(w io.Writer, c *frame.Counters) {
-	fmt.Fprintf(w, "%d bytes, %d frames", c.Bytes, c.Frames)
+	fmt.Fprintf(w, "%s, %s", quantity.Count(c.Bytes, "byte", "bytes"), quantity.Count(c.Frames, "frame", "frames"))
 	for _, x := range []struct {
 		n    uint64
 		what string
 	}{
-		{c.Blank, "empty"}, {c.TooLong, "longer than max"}, {c.Unfinished, "not complete"}, {c.Checksum, "with a wrong check sum"}, {c.Garbage, "pieces of garbage"},
+		{c.Blank, "empty"}, {c.TooLong, "longer than max"}, {c.Unfinished, "not complete"}, {c.Checksum, "with a wrong check sum"},
 	} {
 		if x.n > 0 {
 			fmt.Fprintf(w, ", %d %s", x.n, x.what)
 		}
 	}
+	if c.Garbage > 0 {
+		fmt.Fprint(w, ", ", quantity.Count(c.Garbage, "piece", "pieces"), " of garbage")
+	}
 	if c.Discarded > 0 {
-		fmt.Fprintf(w, "; %d bytes were dropped", c.Discarded)
+		fmt.Fprint(w, "; ", quantity.Count(c.Discarded, "byte was", "bytes were"), " dropped")
 	}
 	fmt.Fprintln(w)
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -45,7 +47,7 @@ frame 3: T=1
   field    T = 1
   field    f = 2
   PROBLEM  no topic: there is no field "unit"
-33 bytes, 3 frames, 1 pieces of garbage; 1 bytes were dropped
+33 bytes, 3 frames, 1 piece of garbage; 1 byte was dropped
 `
 	if code != 1 || out != want {
 		t.Errorf("exit code %d\n%s%s\nwant\n%s", code, out, errOut, want)
@@ -61,6 +63,40 @@ frame 3: T=1
 	for _, bad := range [][]string{{"-adapter", "none"}, {}, {"-hex", "1"}} {
 		if code, _, errOut := call(t, append([]string{"frame", "-config", file}, bad...)...); code != 2 || errOut == "" {
 			t.Errorf("%q: exit code %d: %s", bad, code, errOut)
+		}
+	}
+}
+
+func TestFrameShowsLongPayloadsWhole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(file, []byte("[gateway]\nid = \"gw\"\n[[tcp]]\nname = \"t\"\nlisten = \":7000\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, unit, shown string }{
+		{"text", "é=21.5 ", "é=21.5 "},
+		{"bytes that control a terminal", "\u009b2J..", ""},
+	} {
+		line := strings.Repeat(c.unit, 100) + "end"
+		shown := strings.Repeat(c.shown, 100) + "end"
+		if c.shown == "" {
+			shown = fmt.Sprintf("% x", line)
+		}
+		_, out, errOut := call(t, "frame", "-config", file, "-hex", fmt.Sprintf("%x0a", line))
+		if want := "  payload  " + shown + "\n"; !strings.Contains(out, want) || errOut != "" {
+			t.Errorf("%s: %s%s", c.name, out, errOut)
+		}
+	}
+}
+
+func TestTheStartOfAFrameSaysWhatIsMissing(t *testing.T) {
+	for _, c := range []struct{ name, frame, want string }{
+		{"short", "T=1", "T=1"},
+		{"long", strings.Repeat("x", 100), strings.Repeat("x", 90) + " … (90 of 100 bytes)"},
+		{"a character is not cut", strings.Repeat("x", 89) + "éyy", strings.Repeat("x", 89) + " … (89 of 93 bytes)"},
+		{"bytes", strings.Repeat("\x00", 91), strings.TrimSpace(strings.Repeat("00 ", 90)) + " … (90 of 91 bytes)"},
+	} {
+		if got := frameStart([]byte(c.frame)); got != c.want {
+			t.Errorf("%s: %q", c.name, got)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"packetboat/cmd/packetboat/mosquitto"
+	"packetboat/gateway/quantity"
 )
 
 const importHelp = `It reads a mosquitto.conf with the files that it includes, and its password and ACL
@@ -156,7 +157,7 @@ func (i *importFlags) tell(w io.Writer, r *mosquitto.Result) error {
 		switch {
 		case len(lines) == 0:
 		case part.kind == mosquitto.NotNeeded && !i.all:
-			fmt.Fprintf(&b, "# %d more lines are not needed; -all says why\n\n", len(lines))
+			fmt.Fprintf(&b, "# %s not needed; -all says why\n\n", quantity.Count(len(lines), "more line is", "more lines are"))
 		default:
 			fmt.Fprintf(&b, "# %s:\n%s\n\n", part.title, strings.Join(lines, "\n"))
 		}

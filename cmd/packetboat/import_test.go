@@ -227,7 +227,7 @@ func TestImportSaysWhatBecameOfTheLines(t *testing.T) {
 	for _, want := range []string{
 		"# cannot be carried over:\n" + conf + ":6: max_qos: clients may use QoS 0 to 2",
 		conf + ":7: log_dest: the log is not published",
-		"# 1 more lines are not needed; -all says why",
+		"# 1 more line is not needed; -all says why",
 		"# -o FILE writes what is not shown here: c.password",
 	} {
 		if !strings.Contains(errOut, want) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -48,24 +49,25 @@ func commands() []command {
 		{name: "init", args: "[-serial PORT | -tcp ADDRESS] [-cloud URL …] [-o FILE]", summary: "write a first configuration, by a few questions or flags", help: initHelp, run: initCommand},
 		{name: "run", args: "[-config FILE]", summary: "run the gateway", help: runHelp, run: runCommand},
 		{name: "check", args: "[-config FILE] [-print]", summary: "check the configuration and say what it does", help: checkHelp, run: checkCommand},
-		{name: "route", args: "[-config FILE] [-down] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and how", help: routeHelp, run: routeCommand},
+		{name: "route", args: "[-config FILE] [-down] [-user NAME] [-client ID] [-json] TOPIC", summary: "explain which rule of a bridge takes a topic, and who may publish there", help: routeHelp, run: routeCommand},
 		{name: "status", args: "[-config FILE] [-json]", summary: "how the gateway that runs is, and what is wrong", help: statusHelp, run: statusCommand},
 		{name: "top", args: "[-config FILE] [-once]", summary: "a live screen: rates, queues, bridges, what is wrong", help: topHelp, run: topCommand},
-		{name: "doctor", args: "[-config FILE] [-own-id] [-json] [BRIDGE]", summary: "find what keeps it from flowing: disk, clock, ports, the way to each cloud", help: doctorHelp, run: doctorCommand},
+		{name: "doctor", args: "[-config FILE] [-own-id] [-timeout TIME] [-json] [BRIDGE]", summary: "find what keeps it from flowing: disk, clock, ports, the way to each cloud", help: doctorHelp, run: doctorCommand},
 		{name: "reload", args: "[-config FILE]", summary: "have the gateway that runs read its configuration again", help: reloadHelp, run: reloadCommand},
 		{name: "queue", args: "ls | tail QUEUE | export QUEUE | verify | rename OLD NEW | purge QUEUE | import QUEUE [FILE] | replay QUEUE", summary: "look into the disk queue, check it, change it", help: queueHelp, run: queueCommand},
 		{name: "bridge", args: "ls | reset NAME", summary: "how the bridges are; begin a new session at a cloud", help: bridgeHelp, run: bridgeCommand},
 		{name: "clients", args: "[-config FILE] [-json] [MATCH]", summary: "list the MQTT clients and sessions of the gateway that runs", help: clientsHelp, run: clientsCommand},
 		{name: "kick", args: "[-config FILE] [-json] CLIENT", summary: "disconnect an MQTT client", help: kickHelp, run: kickCommand},
 		{name: "passwd", args: "[-config FILE | -file FILE] [-delete] NAME | -list", summary: "add, change, remove users that may log in", help: passwdHelp, run: passwdCommand},
-		{name: "pub", args: "-t TOPIC -m TEXT | -f FILE | -l | -n", summary: "publish messages, to the gateway or any broker", help: pubHelp, run: pubCommand},
+		{name: "pub", args: "-t TOPIC (-m TEXT | -f FILE | -l | -n) [-q QOS] [-r]", summary: "publish messages, to the gateway or any broker", help: pubHelp, run: pubCommand},
 		{name: "sub", args: "-t TOPIC … [-v | -F FORMAT | -json]", summary: "subscribe and print what comes, from the gateway or any broker", help: subHelp, run: subCommand},
 		{name: "demo", args: "[-once] [-dir DIR] [-exec CMD]", summary: "show it at work: devices, an outage, a crash, and the count", help: demoHelp, run: demoCommand},
-		{name: "import-mosquitto", args: "FILE [-o FILE]", summary: "make a configuration of a mosquitto.conf", help: importHelp, run: importCommand},
+		{name: "import-mosquitto", args: "FILE [-o FILE] [-all]", summary: "make a configuration of a mosquitto.conf", help: importHelp, run: importCommand},
 		{name: "ports", args: "[-config FILE] [-json]", summary: "list the serial ports: what they are, who has them", help: portsHelp, run: portsCommand},
 		{name: "probe", args: "[-baud RATE] [-time 5s] PORT", summary: "listen on a serial port, and guess rate and framing", help: probeHelp, run: probeCommand},
 		{name: "frame", args: "[-config FILE] [-adapter NAME] [-hex BYTES] [-json]", summary: "show what an adapter makes of bytes: frames, fields, topics", help: frameHelp, run: frameCommand},
 		{name: "sim", args: "serial | tcp HOST:PORT | modbus | mqtt HOST:PORT", summary: "simulate devices, to try things with", help: simHelp, run: simCommand},
+		{name: "bench", args: "[-clients N] [-qos QOS] [-rate N] [-for TIME] [HOST:PORT] | disk [DIR]", summary: "measure what this machine and its card carry", help: benchHelp, run: benchCommand},
 		{name: "completion", args: "bash | zsh | fish", summary: "print a script that has the shell complete commands", help: completionHelp, run: completionCommand},
 		{name: "version", summary: "print the version", run: versionCommand},
 	}
@@ -123,7 +125,7 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "packetboat is an edge gateway: what it has acknowledged is on disk, and reaches the cloud.\n\nusage: packetboat COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-16s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-17s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\npacketboat help COMMAND tells more. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.\n")
 }
@@ -158,12 +160,15 @@ func (e *env) parse(f *flag.FlagSet, args []string) (code int, ok bool) {
 	return exitFine, true
 }
 
+// unset are the default values that are none.
+var unset = []string{"", "false", "0", "0s"}
+
 func (e *env) help(w io.Writer, f *flag.FlagSet) {
 	if e.describe != nil {
 		e.describe(f)
 		return
 	}
-	fmt.Fprintf(w, "usage: packetboat %s %s\n\n%s\n", e.cmd.name, e.cmd.args, e.cmd.summary)
+	fmt.Fprintf(w, "usage: packetboat %s\n\n%s\n", strings.TrimSpace(e.cmd.name+" "+e.cmd.args), e.cmd.summary)
 	if e.cmd.help != "" {
 		fmt.Fprintf(w, "\n%s", e.cmd.help)
 	}
@@ -175,7 +180,7 @@ func (e *env) help(w io.Writer, f *flag.FlagSet) {
 		}
 		value, text := flag.UnquoteUsage(g)
 		fmt.Fprintf(w, "  %s\n        %s", strings.TrimSpace("-"+g.Name+" "+value), text)
-		if g.DefValue != "" && g.DefValue != "false" {
+		if !slices.Contains(unset, g.DefValue) {
 			fmt.Fprintf(w, " (default %s)", g.DefValue)
 		}
 		fmt.Fprintln(w)

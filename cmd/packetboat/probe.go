@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"packetboat/adapters"
 	"packetboat/adapters/guess"
@@ -34,7 +33,7 @@ const (
 func probeCommand(ctx context.Context, e *env, args []string) int {
 	f := e.flags()
 	baud := f.Int("baud", 0, "try only this `RATE`")
-	wait := f.Duration("time", 5*time.Second, "how long to listen at each rate, at most")
+	wait := f.Duration("time", 5*time.Second, "`TIME` to listen at each rate, at most")
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
 		return code
@@ -149,21 +148,10 @@ func printFound(w io.Writer, port string, f *found) {
 	}
 	fmt.Fprintf(w, "# %s, %.0f %% of it. %s\n", g.Kind, 100*g.Score, g.Why)
 	for _, x := range g.Frames {
-		fmt.Fprintf(w, "#   %s\n", shownFrame(x))
+		fmt.Fprintf(w, "#   %s\n", frameStart(x))
 	}
 	fmt.Fprintf(w, "[[serial]]\nname   = %q\nport   = %q\nbaud   = %d\nframe  = %s\ndecode = %s\n", strings.ToLower(name), stable, f.rate, g.Frame, g.Decode)
 	for _, o := range f.guesses[1:min(len(f.guesses), 3)] {
 		fmt.Fprintf(w, "# or, %.0f %%: frame = %s   # %s\n", 100*o.Score, o.Frame, o.Why)
 	}
-}
-
-// shownFrame is a frame as text, or as hexadecimal digits.
-func shownFrame(b []byte) string {
-	if len(b) > 90 {
-		return shownFrame(b[:90]) + " …"
-	}
-	if utf8.Valid(b) && strings.IndexFunc(string(b), func(r rune) bool { return r < ' ' }) < 0 {
-		return string(b)
-	}
-	return fmt.Sprintf("% x", b)
 }

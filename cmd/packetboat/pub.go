@@ -46,7 +46,7 @@ func pubCommand(ctx context.Context, e *env, args []string) int {
 		file:        f.String("f", "", "`FILE` that is the message"),
 		lines:       f.Bool("l", false, "each line of standard input is a message"),
 		empty:       f.Bool("n", false, "an empty message; with -r it removes the retained one"),
-		qos:         f.Int("q", 0, "`QOS`: 0, 1 or 2"),
+		qos:         f.Int("q", 0, "`QOS`: 0, which is not acknowledged and the default, 1 or 2"),
 		retain:      f.Bool("r", false, "retained: for those who subscribe later"),
 		expiry:      f.Duration("expiry", 0, "`TIME` after which nobody wants it (MQTT 5)"),
 		contentType: f.String("content-type", "", "`TYPE` of the content (MQTT 5)"),
@@ -347,9 +347,23 @@ func (s *sending) report(p *pubFlags, e *env) error {
 		return errors.Join(json.NewEncoder(e.out).Encode(out), s.refusals(false))
 	}
 	if s.nobody == s.sent && s.sent > 0 {
-		fmt.Fprintf(e.err, "packetboat pub: acknowledged, and nobody subscribes to %s\n", s.topic)
+		fmt.Fprintf(e.err, "packetboat pub: %s\n", p.unheard())
 	}
 	return s.refusals(true)
+}
+
+// unheard says what became of messages to which nobody subscribes. To retain one, or
+// to end that with an empty one, is a success.
+func (p *pubFlags) unheard() string {
+	switch {
+	case !*p.retain:
+		return "acknowledged, and nobody subscribes to " + *p.topic
+	case *p.empty:
+		return "acknowledged: no message is retained at " + *p.topic + " any more; nobody subscribes to it now"
+	case *p.lines:
+		return "acknowledged: the last one is retained at " + *p.topic + " for who subscribes later; nobody does now"
+	}
+	return "acknowledged, and retained at " + *p.topic + " for who subscribes later; nobody does now"
 }
 
 // refusals is the error of messages that were not taken.

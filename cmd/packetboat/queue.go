@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 const queueHelp = `  ls                 what waits for whom, since when, and what was lost
@@ -100,7 +101,7 @@ func queueCommand(ctx context.Context, e *env, args []string) int {
 	q.json = f.Bool("json", false, "JSON output")
 	q.n = f.Int("n", 10, "how many `MESSAGES` tail shows")
 	q.all = f.Bool("all", false, "ls also shows queues that never had a message")
-	q.yes = f.Bool("yes", false, "purge without asking")
+	q.yes = f.Bool("yes", false, "purge: do it although messages wait there")
 	q.from = f.Int("from", 1, "import from this `LINE` of the file on")
 	q.check = f.Bool("check", false, "import only reads the file and says what is wrong with it")
 	name, rest := splitVerb(args)
@@ -213,7 +214,7 @@ func queueLs(ctx context.Context, e *env, s queueSource, q *queueFlags, _ []stri
 	for _, l := range lines {
 		oldest := "-"
 		if l.Messages > 0 {
-			oldest = seconds(l.Oldest)
+			oldest = quantity.Seconds(l.Oldest)
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\t%s\n", l.Queue, l.Messages, l.Bytes, oldest, l.Accepted, l.Delivered, lostText(l.Lost))
 	}
@@ -225,10 +226,6 @@ func queueLs(ctx context.Context, e *env, s queueSource, q *queueFlags, _ []stri
 	}
 	printGaps(e.out, all.Gaps)
 	return nil
-}
-
-func seconds(s float64) string {
-	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
 func lostText(lost map[string]uint64) string {
@@ -251,7 +248,7 @@ func printGaps(w io.Writer, gaps []admin.Gap) {
 		if queue == "" {
 			queue = "unknown queue"
 		}
-		fmt.Fprintf(w, "%s: %d messages %s, seq %d to %d, about %d bytes, received %s to %s", queue, g.Count, g.Reason, g.FirstSeq, g.LastSeq, g.Bytes,
+		fmt.Fprintf(w, "%s: %s %s, seq %d to %d, about %s, received %s to %s", queue, quantity.Count(g.Count, "message", "messages"), g.Reason, g.FirstSeq, g.LastSeq, quantity.Bytes(g.Bytes),
 			g.From.Format(time.RFC3339), g.To.Format(time.RFC3339))
 		if !g.Trusted {
 			fmt.Fprint(w, " by a clock that was not synchronised")
@@ -353,9 +350,9 @@ func printVerification(w io.Writer, v *admin.Verification) {
 		if d.AtEnd {
 			what = "at the end cannot be read: an unfinished commit, of which nobody was told, or the last one damaged"
 		}
-		fmt.Fprintf(w, "%s, position %x: %d bytes %s", d.File, d.Position, d.Bytes, what)
+		fmt.Fprintf(w, "%s, position %x: %s %s", d.File, d.Position, quantity.Bytes(d.Bytes), what)
 		if d.Messages > 0 {
-			fmt.Fprintf(w, ", %d messages", d.Messages)
+			fmt.Fprint(w, ", ", quantity.Count(d.Messages, "message", "messages"))
 		}
 		if !d.Received.IsZero() {
 			fmt.Fprintf(w, "; the last message before: %s, received %s", d.Topic, d.Received.Format(time.RFC3339))
@@ -395,7 +392,7 @@ func queuePurge(ctx context.Context, e *env, s queueSource, q *queueFlags, words
 		}
 		for _, x := range all.Queues {
 			if x.Queue == words[0] && x.Messages > 0 {
-				return fmt.Errorf("%d messages wait in %s; add -yes to end them", x.Messages, words[0])
+				return fmt.Errorf("%s in %s; add -yes to end what waits", quantity.Count(x.Messages, "message waits", "messages wait"), words[0])
 			}
 		}
 	}
@@ -403,14 +400,14 @@ func queuePurge(ctx context.Context, e *env, s queueSource, q *queueFlags, words
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s: %d messages purged\n", words[0], n)
+	fmt.Fprintf(e.out, "%s: %s purged\n", words[0], quantity.Count(n, "message", "messages"))
 	return nil
 }
 
 func queueReplay(ctx context.Context, e *env, s queueSource, _ *queueFlags, words []string) error {
 	n, err := s.Replay(ctx, words[0])
 	if n > 0 || err == nil {
-		fmt.Fprintf(e.out, "%s: %d messages queued again\n", words[0], n)
+		fmt.Fprintf(e.out, "%s: %s queued again\n", words[0], quantity.Count(n, "message", "messages"))
 	}
 	return err
 }

@@ -24,8 +24,8 @@ import (
 )
 
 // reachHelp is what pub and sub have in common.
-const reachHelp = `They go to the gateway of the configuration, by the first listener that it has (on a
-machine without a configuration, to 127.0.0.1:1883), or to any broker with -url:
+const reachHelp = `It connects to the gateway of the configuration, at the first listener that it has (on
+a machine without a configuration, to 127.0.0.1:1883), or to any broker with -url:
 mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH, wss://HOST/PATH, unix:PATH, or
 HOST:PORT. The certificate of a broker with -url is verified by the system's
 authorities or those in -ca; that of the gateway must be the one in its
@@ -89,23 +89,33 @@ const dialTimeout = 15 * time.Second
 
 // dial connects. Errors of the command line and the configuration are usageErrors.
 func (r *reachFlags) dial(ctx context.Context, e *env, f *flag.FlagSet, change func(*packet.Connect)) (*client.Conn, error) {
-	f.Visit(func(g *flag.Flag) { r.given = r.given || g.Name == "config" })
-	o := client.Options{Timeout: dialTimeout, Net: dial.Options{CA: *r.ca, Cert: *r.cert, Key: *r.key, ServerName: *r.name, Proxy: "env"}}
-	if err := r.connect(&o.Connect); err != nil {
-		return nil, &usageError{err}
+	o, where, err := r.options(e, f)
+	if err != nil {
+		return nil, err
 	}
 	if change != nil {
 		change(&o.Connect)
-	}
-	where, err := r.server(e, &o)
-	if err != nil {
-		return nil, &usageError{err}
 	}
 	c, err := client.Dial(ctx, o)
 	if err != nil {
 		return nil, r.failed(where, err)
 	}
 	return c, nil
+}
+
+// options are those of a connection, where names where it goes. Errors are
+// usageErrors.
+func (r *reachFlags) options(e *env, f *flag.FlagSet) (o client.Options, where string, err error) {
+	f.Visit(func(g *flag.Flag) { r.given = r.given || g.Name == "config" })
+	o = client.Options{Timeout: dialTimeout, Net: dial.Options{CA: *r.ca, Cert: *r.cert, Key: *r.key, ServerName: *r.name, Proxy: "env"}}
+	if err := r.connect(&o.Connect); err != nil {
+		return o, "", &usageError{err}
+	}
+	where, err = r.server(e, &o)
+	if err != nil {
+		return o, "", &usageError{err}
+	}
+	return o, where, nil
 }
 
 // connect is what the broker is told.

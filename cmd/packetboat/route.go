@@ -8,11 +8,11 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"packetboat/bridge"
 	"packetboat/broker/topic"
 	"packetboat/config"
+	"packetboat/gateway/quantity"
 )
 
 const routeHelp = `It explains, from the configuration alone, which [[bridge.up]] rule of each bridge
@@ -240,7 +240,7 @@ func qosText(qos *[3]int) string {
 func waitsText(l *laneOfUp) string {
 	text := "until it is delivered"
 	if l.MaxAge > 0 {
-		text = fmt.Sprintf("at most %v", time.Duration(l.MaxAge*float64(time.Second)))
+		text = "at most " + quantity.Seconds(l.MaxAge)
 	}
 	text += "; when full: " + l.WhenFull
 	if l.MaxSize > 0 {

@@ -53,7 +53,7 @@ filter = "meters/#"
   QoS          0 -> 1, 1 -> 1, 2 -> 2
   retain       never
   priority     3, queue bridge/cloud/3
-  waits        at most 2h0m0s; when full: reject, beyond 2MiB of this priority
+  waits        at most 2h; when full: reject, beyond 2MiB of this priority
   not reached  sensors/#, bridge[0].up[2] (at FILE:19:10)
 
 bridge spare (not enabled)  takes nothing: no rule matches

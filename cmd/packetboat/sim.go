@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"packetboat/cmd/packetboat/sim"
+	"packetboat/gateway/quantity"
 )
 
 const simHelp = `Devices to try a configuration with, without any hardware:
@@ -50,7 +51,7 @@ func simCommand(ctx context.Context, e *env, args []string) int {
 		dead:    f.Int("dead", 0, "modbus: this `UNIT` does not answer"),
 		topic:   f.String("topic", "sim", "mqtt: `TOPIC`"),
 		qos:     f.Int("qos", 1, "mqtt: `QOS`, 1 or 2"),
-		rate:    f.Int("rate", 1, "mqtt: messages a second; 0: as many as are acknowledged"),
+		rate:    f.Int("rate", 1, "mqtt: `N` messages a second; 0: as many as are acknowledged"),
 	}
 	words, code, ok := e.parseWords(f, args)
 	if !ok {
@@ -142,7 +143,7 @@ func simSerial(ctx context.Context, e *env, s *simFlags, words []string) error {
 	defer closing()
 	fmt.Fprintf(e.out, "[[serial]]\nname   = %q\nport   = %q\n%s\n\n", "sim-"+k.Name, path, k.Section)
 	err = d.Run(ctx, master)
-	fmt.Fprintf(e.out, "%d readings sent\n", d.Sent())
+	fmt.Fprintf(e.out, "%s sent\n", quantity.Count(d.Sent(), "reading", "readings"))
 	return err
 }
 
@@ -180,7 +181,7 @@ func simTCP(ctx context.Context, e *env, s *simFlags, words []string) error {
 		}
 		timer.Stop()
 	}
-	fmt.Fprintf(e.out, "%d readings sent\n", d.Sent())
+	fmt.Fprintf(e.out, "%s sent\n", quantity.Count(d.Sent(), "reading", "readings"))
 	return nil
 }
 

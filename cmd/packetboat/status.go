@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 const statusHelp = `It asks the gateway that runs, by its socket (admin.socket): is it flowing, what
@@ -57,7 +58,7 @@ func printStatus(out io.Writer, st *admin.Status, q *admin.Queues) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	now := st.Clock.Now
 	fmt.Fprintf(w, "flowing\t%s\n", flowText(st))
-	fmt.Fprintf(w, "gateway\t%s, packetboat %s, up %s\n", st.ID, st.Version, seconds(st.Uptime))
+	fmt.Fprintf(w, "gateway\t%s, packetboat %s, up %s\n", st.ID, st.Version, quantity.Seconds(st.Uptime))
 	for i := range st.Bridges {
 		fmt.Fprintf(w, "bridge %s\t%s\n", st.Bridges[i].Name, bridgeText(&st.Bridges[i], now))
 	}
@@ -99,7 +100,7 @@ func flowText(st *admin.Status) string {
 	}
 	waits := "nothing waits"
 	if waiting > 0 {
-		waits = fmt.Sprintf("%d messages wait, the oldest for %s", waiting, seconds(oldest))
+		waits = fmt.Sprintf("%s, the oldest for %s", quantity.Count(waiting, "message waits", "messages wait"), quantity.Seconds(oldest))
 	}
 	switch {
 	case st.Flowing == admin.FlowYes && len(st.Bridges) == 0:
@@ -124,51 +125,34 @@ func bridgeText(b *admin.Bridge, now time.Time) string {
 	}
 	text += fmt.Sprintf(", %d waiting", b.Waiting)
 	if b.Waiting > 0 {
-		text += ", the oldest for " + seconds(b.Oldest)
+		text += ", the oldest for " + quantity.Seconds(b.Oldest)
 		if b.DrainedIn != nil {
-			text += ", drained in " + about(*b.DrainedIn)
+			text += ", drained in " + quantity.About(*b.DrainedIn)
 		}
 	}
 	if b.DeadLetters > 0 {
-		text += fmt.Sprintf(", %d dead letters", b.DeadLetters)
+		text += ", " + quantity.Count(b.DeadLetters, "dead letter", "dead letters")
 	}
 	return text
 }
 
 // queueText is the disk queue in one line.
 func queueText(d *admin.Disk) string {
-	text := sizeText(d.Bytes)
+	text := quantity.Bytes(d.Bytes)
 	if d.MaxSize > 0 {
-		text += " of " + sizeText(d.MaxSize)
+		text += " of " + quantity.Bytes(d.MaxSize)
 	}
 	text += " in " + d.Dir
 	switch {
 	case d.FullIn != nil && *d.FullIn < 1:
 		text += ", FULL"
 	case d.FullIn != nil:
-		text += ", full in " + about(*d.FullIn)
+		text += ", full in " + quantity.About(*d.FullIn)
 	}
 	if d.FreeBytes >= 0 {
-		text += fmt.Sprintf(", %s free on the disk", sizeText(d.FreeBytes))
+		text += fmt.Sprintf(", %s free on the disk", quantity.Bytes(d.FreeBytes))
 	}
-	return text + fmt.Sprintf(", slowest sync %s", time.Duration(d.SlowestSync*float64(time.Second)).Round(100*time.Microsecond))
-}
-
-// about is a forecast: no more exact than it can be.
-func about(s float64) string {
-	switch d := time.Duration(min(s, 1e9) * float64(time.Second)); {
-	case s < 1:
-		return "less than 1s"
-	case s < 120:
-		return fmt.Sprintf("about %.0fs", s)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("about %.0f min", d.Minutes())
-	case d < 48*time.Hour:
-		return fmt.Sprintf("about %.0f h", d.Hours())
-	case d < 730*24*time.Hour:
-		return fmt.Sprintf("about %.0f days", d.Hours()/24)
-	}
-	return "years"
+	return text + ", slowest sync " + quantity.Latency(time.Duration(d.SlowestSync*float64(time.Second)))
 }
 
 // newestGap is the one whose messages came last; nil for none.
@@ -210,12 +194,4 @@ func lostInAll(q *admin.Queues) map[string]uint64 {
 		}
 	}
 	return sum
-}
-
-// sizeText is so many bytes as people read them.
-func sizeText(n int64) string {
-	if n >= 10<<30 {
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

@@ -58,7 +58,7 @@ func subCommand(ctx context.Context, e *env, args []string) int {
 	f := e.flags()
 	s := subFlags{
 		reachFlags:    addReachFlags(f, "stop listening after it"),
-		qos:           f.Int("q", 0, "the highest `QOS` to get: 0, 1 or 2"),
+		qos:           f.Int("q", 0, "the highest `QOS` to get: 0, which is the default, 1 or 2"),
 		count:         f.Uint64("C", 0, "stop after so `MANY` messages"),
 		format:        f.String("F", "", "`FORMAT` of a message"),
 		topics:        f.Bool("v", false, "the topic, too"),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 // shownQueues is how many queues top shows: those where most waits.
@@ -22,10 +23,10 @@ func topLines(before, now view) []string {
 		clock = "clock synchronised"
 	}
 	lines := []string{
-		fmt.Sprintf("packetboat top: %s, %s, up %s; q ends", st.ID, now.at.Format(time.TimeOnly), seconds(st.Uptime)),
+		fmt.Sprintf("packetboat top: %s, %s, up %s; q ends", st.ID, now.at.Format(time.TimeOnly), quantity.Seconds(st.Uptime)),
 		"",
 		"flowing   " + flowText(st),
-		fmt.Sprintf("clients   %d connected; adapters %d of %d ready; %d messages lost; %s", st.Clients, st.Adapters.Ready, st.Adapters.Configured, st.Lost, clock),
+		fmt.Sprintf("clients   %d connected; adapters %d of %d ready; %s lost; %s", st.Clients, st.Adapters.Ready, st.Adapters.Configured, quantity.Count(st.Lost, "message", "messages"), clock),
 		"queue     " + queueText(&st.Disk),
 		"",
 	}
@@ -67,10 +68,10 @@ func bridgeLines(before, now view) []string {
 			since, drained := "-", "-"
 			if s := short[b.Name]; s != nil {
 				if !s.Since.IsZero() {
-					since = ago(now.status.Clock.Now, s.Since).String()
+					since = ago(now.status.Clock.Now, s.Since)
 				}
 				if s.DrainedIn != nil && waiting > 0 {
-					drained = about(*s.DrainedIn)
+					drained = quantity.About(*s.DrainedIn)
 				}
 			}
 			in, out, down := "-", "-", "-"
@@ -108,7 +109,7 @@ func queueLines(before, now view) []string {
 	if len(all) == 0 {
 		return nil
 	}
-	lines := table("QUEUE\tWAITING\tBYTES\tOLDEST\tIN/s\tOUT/s\tLOST", func(row func(cells ...string)) {
+	lines := table("QUEUE\tWAITING\tSIZE\tOLDEST\tIN/s\tOUT/s\tLOST", func(row func(cells ...string)) {
 		for _, q := range all[:min(len(all), shownQueues)] {
 			in, out, oldest := "-", "-", "-"
 			if w, ok := was[q.Queue]; ok {
@@ -116,13 +117,13 @@ func queueLines(before, now view) []string {
 				in, out = rate(w.Accepted, q.Accepted, took), rate(w.Delivered, q.Delivered, took)
 			}
 			if q.Messages > 0 {
-				oldest = seconds(q.Oldest)
+				oldest = quantity.Seconds(q.Oldest)
 			}
 			lost := uint64(0)
 			for _, n := range q.Lost {
 				lost += n
 			}
-			row(q.Queue, fmt.Sprint(q.Messages), fmt.Sprint(q.Bytes), oldest, in, out, fmt.Sprint(lost))
+			row(q.Queue, fmt.Sprint(q.Messages), quantity.Bytes(q.Bytes), oldest, in, out, fmt.Sprint(lost))
 		}
 	})
 	if more := len(all) - shownQueues; more > 0 {

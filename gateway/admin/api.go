@@ -2,7 +2,7 @@
 // over a unix socket, its client, and what both do with the disk queue. The
 // command line uses the same operations on the directory of a gateway that is
 // stopped. A Web offers the API over the network, too, with metrics, health and a
-// page for browsers.
+// dashboard.
 //
 //	GET  /v1/status                       how the gateway is
 //	GET  /v1/queues                       ledgers and gap markers

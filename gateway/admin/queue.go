@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"packetboat/broker/store"
+	"packetboat/gateway/quantity"
 )
 
 // Errors that the API tells apart by status.
@@ -71,7 +72,7 @@ func (l *Local) Messages(ctx context.Context, queue string, last uint64, f func(
 		}
 	}
 	if n := v.Missing(); n > 0 {
-		return fmt.Errorf("%d messages of %s are damaged; those are not shown", n, queue)
+		return fmt.Errorf("of %s, %s", queue, quantity.Count(n, "message is damaged and not shown", "messages are damaged and not shown"))
 	}
 	return nil
 }

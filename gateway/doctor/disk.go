@@ -15,6 +15,7 @@ import (
 
 	"packetboat/bridge"
 	"packetboat/gateway"
+	"packetboat/gateway/quantity"
 )
 
 const dataDir = "data directory"
@@ -134,13 +135,13 @@ func (d *Doctor) space(dir string) {
 	}
 	free, minFree, most := int64(st.Bavail)*int64(st.Bsize), gateway.MinFree(d.cfg), int64(d.cfg.Queue.MaxSize)
 	used := filesIn(dir)
-	text := fmt.Sprintf("%s free; the queue has %s of %s (queue.max_size), and %s are kept free (queue.min_free)", size(free), size(used), size(most), size(minFree))
+	text := fmt.Sprintf("%s free; the queue has %s of %s (queue.max_size), and %s are kept free (queue.min_free)", quantity.Bytes(free), quantity.Bytes(used), quantity.Bytes(most), quantity.Bytes(minFree))
 	const cure = "free space (du -x, journalctl --vacuum-size), or lower queue.max_size"
 	switch {
 	case free < minFree:
 		d.found(dataDir, "space", bridge.Failed, text+": the queue takes nothing more", cure)
 	case free-minFree < most-used:
-		d.found(dataDir, "space", bridge.Doubtful, fmt.Sprintf("%s: max_size is out of reach, it ends after %s more", text, size(free-minFree)), cure)
+		d.found(dataDir, "space", bridge.Doubtful, fmt.Sprintf("%s: max_size is out of reach, it ends after %s more", text, quantity.Bytes(free-minFree)), cure)
 	default:
 		d.found(dataDir, "space", bridge.Fine, text, "")
 	}
@@ -165,15 +166,4 @@ func filesIn(dir string) (sum int64) {
 		return nil
 	})
 	return sum
-}
-
-// size is so many bytes as people read them.
-func size(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20 || n <= -1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%d KiB", n>>10)
 }

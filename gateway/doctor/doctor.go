@@ -24,6 +24,7 @@ import (
 	"packetboat/config"
 	"packetboat/gateway"
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 // Finding is what a check has found.
@@ -115,7 +116,8 @@ func (d *Doctor) configuration() {
 	c := d.cfg
 	adapters := len(c.Serial) + len(c.TCP) + len(c.Modbus)
 	d.tell(Finding{Subject: "configuration", Check: "keys", Outcome: bridge.Fine,
-		Text: fmt.Sprintf("%s: %d listeners, %d adapters, %d bridges", c.At("").File, len(c.Listeners), adapters, len(c.Bridges))})
+		Text: fmt.Sprintf("%s: %s, %s, %s", c.At("").File, quantity.Count(len(c.Listeners), "listener", "listeners"),
+			quantity.Count(adapters, "adapter", "adapters"), quantity.Count(len(c.Bridges), "bridge", "bridges"))})
 	for _, e := range gateway.CheckFiles(c) {
 		d.tell(Finding{Subject: "configuration", Check: "files", Outcome: bridge.Failed, Text: e.Error(), Remedy: "run this as the service's user if it is about permissions: sudo -u packetboat packetboat doctor"})
 	}

@@ -42,11 +42,11 @@ func (d *Doctor) openFiles() {
 		limit, whose = r.Max, "here; the service may have another limit (systemctl show -p LimitNOFILE packetboat)"
 	}
 	if limit < need {
-		d.found("machine", "open files", bridge.Doubtful, fmt.Sprintf("%d may be open %s, and max_connections of all listeners needs %d", limit, whose, need),
+		d.found("machine", "open files", bridge.Doubtful, fmt.Sprintf("%d may be open %s, and the connections that the configuration allows need %d", limit, whose, need),
 			fmt.Sprintf("set LimitNOFILE=%d in the systemd unit, or lower max_connections", need))
 		return
 	}
-	d.found("machine", "open files", bridge.Fine, fmt.Sprintf("%d may be open %s; max_connections needs %d", limit, whose, need), "")
+	d.found("machine", "open files", bridge.Fine, fmt.Sprintf("%d may be open %s; the configuration needs %d", limit, whose, need), "")
 }
 
 // filesLimit takes the limit that counts, the hard one, out of /proc/PID/limits:

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"packetboat/bridge"
+	"packetboat/gateway/quantity"
 )
 
 // How syncs are measured: as the queue writes on an idle machine, small and each on
@@ -33,37 +34,60 @@ func (d *Doctor) syncs(ctx context.Context, dir string, m mount) {
 	d.tell(f)
 }
 
-// measureSyncs writes into a new file in dir, which is removed, and syncs each
-// write. At least one is made.
+// measureSyncs makes some syncs in dir, one at least.
 func measureSyncs(ctx context.Context, dir string) (took []time.Duration, err error) {
+	began := time.Now()
+	err = Syncs(ctx, dir, syncBytes, syncsMade*syncBytes, func(d time.Duration) bool {
+		took = append(took, d)
+		return len(took) < syncsMade && time.Since(began) <= syncsWithin
+	})
+	return took, err
+}
+
+// Syncs writes records of so many bytes into a new file in dir, each synced by itself,
+// and tells how long each took, until tell says no more or ctx ends; one is written in
+// any case. The file has so many bytes, whose blocks were all written before, as those
+// of the queue's segments are; behind its end it begins anew. It is removed.
+func Syncs(ctx context.Context, dir string, record int, file int64, tell func(took time.Duration) (more bool)) (err error) {
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	block := make([]byte, syncBytes)
-	if _, err := f.Write(make([]byte, syncsMade*syncBytes)); err != nil { // so that the size does not change
-		return nil, err
+	block := make([]byte, max(record, 64<<10))
+	for at := int64(0); at < file; at += int64(len(block)) {
+		if _, err := f.Write(block[:min(int64(len(block)), file-at)]); err != nil {
+			return err
+		}
 	}
 	if err := f.Sync(); err != nil {
-		return nil, err
+		return err
 	}
-	began := time.Now()
-	for i := range syncsMade {
-		block[0] = byte(i + 1)
-		at := time.Now()
-		if _, err := f.WriteAt(block, int64(i*syncBytes)); err != nil {
-			return nil, err
+	block = block[:record]
+	at := int64(0)
+	for i := byte(1); ; i++ {
+		block[0] = i
+		began := time.Now()
+		if _, err := f.WriteAt(block, at); err != nil {
+			return err
 		}
 		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			return nil, fmt.Errorf("fdatasync: %w", err)
+			return fmt.Errorf("fdatasync: %w", err)
 		}
-		took = append(took, time.Since(at))
-		if ctx.Err() != nil || time.Since(began) > syncsWithin {
-			break
+		if !tell(time.Since(began)) || ctx.Err() != nil {
+			return nil
+		}
+		if at += int64(record); at+int64(record) > file {
+			at = 0
 		}
 	}
-	return took, nil
+}
+
+// JudgeSyncs makes a finding of how long syncs of 512 bytes took in dir: whether its
+// device is slow, or so fast that it may not write through. It sorts them.
+func JudgeSyncs(dir string, took []time.Duration) Finding {
+	d := new(Doctor)
+	return judgeSyncs(took, d.deviceOf(d.mountOf(dir)))
 }
 
 // What syncs of a device that writes through take at least. A device may be faster
@@ -88,10 +112,10 @@ func judgeSyncs(took []time.Duration, dev device) Finding {
 	slices.Sort(took)
 	median, worst := took[len(took)/2], took[len(took)-1]
 	f := Finding{Outcome: bridge.Fine, Seconds: median.Seconds()}
-	f.Text = fmt.Sprintf("%d of %d bytes: %s in the middle, %s at most; %s", len(took), syncBytes, short(median), short(worst), dev)
+	f.Text = fmt.Sprintf("%d of %d bytes: %s in the middle, %s at most; %s", len(took), syncBytes, quantity.Latency(median), quantity.Latency(worst), dev)
 	doubt := func(why string) {
 		f.Outcome = bridge.Doubtful
-		f.Text += fmt.Sprintf(". These syncs take %s: %s", short(median), why)
+		f.Text += fmt.Sprintf(". These syncs take %s: %s", quantity.Latency(median), why)
 		f.Remedy = "only a power cut shows it: pull the plug while messages come in, and compare what was acknowledged with packetboat queue verify; or take a device that is made for it"
 	}
 	switch {
@@ -116,17 +140,4 @@ func judgeSyncs(took []time.Duration, dev device) Finding {
 		f.Text += "; whether the machine below writes through cannot be seen from here"
 	}
 	return f
-}
-
-// short is a duration with as many digits as matter.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.2f ms", d.Seconds()*1000)
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
-	case d < time.Second:
-		return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -159,7 +159,7 @@ func causes() []cause {
 			rule := strings.Replace(upRule, "topic =", "when_full = \"reject\"\nmax_size = \"1MiB\"\ntopic =", 1)
 			g := newGatewayOn(t, t.TempDir(), "max_size = \"16MiB\"\nmin_free = \"1MiB\"\nsegment_size = \"256KiB\"", bridgeTo(freePort(t), rule))
 			return g, func() { fill(t, g, 2<<20) }
-		}, []string{"publishes were refused in the last minute", "when_full = reject", "raise queue.max_size"}},
+		}, []string{"refused in the last minute", "when_full = reject", "raise queue.max_size"}},
 		{"the serial port is unplugged", func(t *testing.T) (*gateway, func()) {
 			port := filepath.Join(t.TempDir(), "ttyUSB0")
 			device := plugTalker(t, port, 1)

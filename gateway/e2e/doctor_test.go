@@ -232,7 +232,7 @@ func TestDoctorLooksAtTheMachine(t *testing.T) {
 		{"data directory", "space", "ok", "free"},
 		{"data directory", "inodes", "ok", "free"},
 		{"data directory", "syncs", "", "20 of 512 bytes"},
-		{"machine", "open files", "", "max_connections"},
+		{"machine", "open files", "", "the configuration needs"},
 		{"machine", "clock", "", time.Now().UTC().Format("2006-01-02")},
 		{"adapter scale", "serial port", "FAILED", "is the device plugged in"},
 		{"gateway", "status", "", "adapter scale is not ready"},

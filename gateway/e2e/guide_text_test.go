@@ -87,7 +87,7 @@ func (b *guideBlock) note(text string) error {
 
 var (
 	// What differs from one time to the next: times of day, durations, sizes, numbers.
-	guideVaries = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?|(\d+(\.\d+)?(ns|µs|ms|h|m|s|d)\b)+|\d+(\.\d+)? [KMG]iB|\d+(\.\d+)*`)
+	guideVaries = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?|(\d+(\.\d+)?(ns|µs|ms|h|m|s|d)\b)+|\d+(\.\d+)? ([KMGT]iB|bytes?\b)|\d+(\.\d+)*`)
 	guideSpace  = regexp.MustCompile(` +`)
 )
 
@@ -108,8 +108,8 @@ func pattern(line string) *regexp.Regexp {
 			b.WriteString("0")
 		case strings.ContainsAny(s, ":"):
 			b.WriteString(`\d{4}-\d\d-\d\d[T ][0-9:.]+Z?`)
-		case strings.HasSuffix(s, "iB"):
-			b.WriteString(`[0-9.]+ [KMG]iB`)
+		case strings.HasSuffix(s, "iB"), strings.HasSuffix(s, "byte"), strings.HasSuffix(s, "bytes"):
+			b.WriteString(`[0-9.]+ ([KMGT]iB|bytes?)`)
 		case strings.ContainsAny(s, "nµmshd"):
 			b.WriteString(`([0-9.]+(ns|µs|ms|h|m|s|d))+`)
 		default:

@@ -21,7 +21,7 @@ import (
 func (g *gateway) purge(queue string) uint64 {
 	g.t.Helper()
 	out, code := g.tool("queue", "purge", queue, "-yes")
-	m := regexp.MustCompile(`: (\d+) messages purged`).FindStringSubmatch(out)
+	m := regexp.MustCompile(`: (\d+) messages? purged`).FindStringSubmatch(out)
 	if code != 0 || m == nil {
 		g.t.Fatalf("purge %s: exit code %d: %s", queue, code, out)
 	}

@@ -54,6 +54,11 @@ wrong usage or configuration
 the configuration file, where
 .B \-config
 does not say another
+.TP
+.B PACKETBOAT_PASSWORD
+the password of pub, sub and bench, when
+.B \-u
+names a user
 .SH FILES
 .TP
 .I /etc/packetboat/packetboat.toml

@@ -97,6 +97,31 @@ type Conn struct {
 // Dial connects to a broker and waits until it has said yes. The end of ctx ends
 // the attempt, and nothing after it: Close ends a connection.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
+	p, err := DialPackets(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return run(p, &o), nil
+}
+
+// run makes a Conn of a connection.
+func run(p *Packets, o *Options) *Conn {
+	c := &Conn{net: p.Conn, version: o.Connect.Version, timeout: o.Timeout, life: make(chan struct{}, 1), Answer: p.Answer}
+	c.start(p.Reader, &o.Connect)
+	return c
+}
+
+// Packets is a connection that the broker has let in, for who reads and writes
+// packets himself: it neither answers nor keeps the link alive. Close closes it
+// without a DISCONNECT.
+type Packets struct {
+	net.Conn
+	Reader *packet.Reader // of what comes, for one goroutine
+	Answer packet.Connack // what the broker said of itself
+}
+
+// DialPackets is [Dial] for who reads and writes packets himself.
+func DialPackets(ctx context.Context, o Options) (*Packets, error) {
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
@@ -110,11 +135,10 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 }
 
 // open begins MQTT on a connection, which is closed when that fails.
-func open(ctx context.Context, raw net.Conn, o *Options) (*Conn, error) {
-	c := &Conn{net: raw, version: o.Connect.Version, timeout: o.Timeout, life: make(chan struct{}, 1)}
-	r := packet.NewReader(raw, 16<<10, 0)
+func open(ctx context.Context, raw net.Conn, o *Options) (*Packets, error) {
+	p := &Packets{Conn: raw, Reader: packet.NewReader(raw, 16<<10, 0)}
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	err := c.hello(r, &o.Connect)
+	err := p.hello(&o.Connect)
 	if !stop() && err != nil {
 		err = late(ctx)
 	}
@@ -125,8 +149,7 @@ func open(ctx context.Context, raw net.Conn, o *Options) (*Conn, error) {
 		_ = raw.Close() // it is of no use any more
 		return nil, err
 	}
-	c.start(r, &o.Connect)
-	return c, nil
+	return p, nil
 }
 
 // late is why nobody waits any longer.
@@ -159,22 +182,22 @@ func reach(ctx context.Context, o *Options) (net.Conn, error) {
 }
 
 // hello is CONNECT and its answer.
-func (c *Conn) hello(r *packet.Reader, connect *packet.Connect) error {
-	if _, err := c.net.Write(packet.AppendConnect(nil, connect)); err != nil {
+func (p *Packets) hello(connect *packet.Connect) error {
+	if _, err := p.Write(packet.AppendConnect(nil, connect)); err != nil {
 		return fmt.Errorf("send CONNECT: %w", err)
 	}
-	typ, _, body, err := r.Next()
+	typ, _, body, err := p.Reader.Next()
 	if err != nil {
 		return fmt.Errorf("wait for the answer to CONNECT: %w", err)
 	}
 	if typ != packet.CONNACK {
 		return fmt.Errorf("a packet of type %d came instead of the answer to CONNECT: is that an MQTT broker?", typ)
 	}
-	if err := packet.ParseConnack(body, c.version, &c.Answer); err != nil {
+	if err := packet.ParseConnack(body, connect.Version, &p.Answer); err != nil {
 		return fmt.Errorf("read the answer to CONNECT: %w", err)
 	}
-	if c.Answer.Code != packet.Success {
-		return &Refused{What: "the connection", Code: c.Answer.Code, Text: c.Answer.ReasonString}
+	if p.Answer.Code != packet.Success {
+		return &Refused{What: "the connection", Code: p.Answer.Code, Text: p.Answer.ReasonString}
 	}
 	return nil
 }

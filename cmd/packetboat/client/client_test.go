@@ -29,8 +29,12 @@ func meet(t *testing.T, keep uint16, answer packet.Connack) (*Conn, *broker, err
 		b.want(packet.CONNECT)
 		b.send(packet.AppendConnack(nil, packet.V5, &answer))
 	}()
-	c, err := open(t.Context(), ours, &Options{Connect: packet.Connect{Version: packet.V5, KeepAlive: keep, ClientID: "c"}})
-	return c, b, err
+	o := &Options{Connect: packet.Connect{Version: packet.V5, KeepAlive: keep, ClientID: "c"}}
+	p, err := open(t.Context(), ours, o)
+	if err != nil {
+		return nil, b, err
+	}
+	return run(p, o), b, nil
 }
 
 func (b *broker) send(p []byte) {

@@ -48,10 +48,20 @@ func (c *Conn) read(ctx context.Context, r *packet.Reader, events chan<- any) er
 
 // ending says in words how a connection ends.
 func (c *Conn) ending(err error) error {
-	var bad *packet.Error
-	switch {
-	case c.silent.Load():
+	if c.silent.Load() {
 		return errors.New("the broker does not answer any more")
+	}
+	return Ending(err)
+}
+
+// Ending says in words what an error of reading from a broker means; one that says it
+// already is returned as it is.
+func Ending(err error) error {
+	var bad *packet.Error
+	var refused *Refused
+	switch {
+	case errors.As(err, &refused):
+		return err
 	case errors.As(err, &bad):
 		return fmt.Errorf("the broker sent what is not MQTT: %w", err)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
