@@ -3,13 +3,8 @@ package broker
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -20,6 +15,7 @@ import (
 
 	"packetboat/broker/packet"
 	"packetboat/broker/transport"
+	"packetboat/broker/transport/certtest"
 )
 
 // listenOn has the broker serve one more listener, with layers below MQTT.
@@ -31,19 +27,8 @@ func (r *rig) listenOn(below transport.Options) (ln *pipeListener, stop func()) 
 	return ln, func() { cancel(); served.Wait() }
 }
 
-func serverTLS(t *testing.T) func() *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"gateway"}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	return func() *tls.Config { return cfg }
+func serverTLS() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certtest.SelfSigned("gateway", certtest.Hosts("gateway")).TLS()}}
 }
 
 const upgradeRequest = "GET /mqtt HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -53,7 +38,8 @@ const upgradeRequest = "GET /mqtt HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocke
 // ConnectTimeout from being accepted to a complete CONNECT.
 func TestConnectTimeoutHoldsInEveryLayer(t *testing.T) {
 	const timeout = 10 * time.Second
-	certs := serverTLS(t)
+	cfg := serverTLS()
+	certs := func() *tls.Config { return cfg }
 	plain, secure := transport.Options{}, transport.Options{TLS: certs}
 	web, webSecure := transport.Options{WebSocket: true}, transport.Options{TLS: certs, WebSocket: true}
 	connect := packet.AppendConnect(nil, &packet.Connect{Version: packet.V5, ClientID: strings.Repeat("c", 100), CleanStart: true})
@@ -151,7 +137,8 @@ func clientHello(t *testing.T) []byte {
 
 // A shutdown does not wait for those who have got stuck on the way.
 func TestAShutdownEndsHandshakes(t *testing.T) {
-	certs := serverTLS(t)
+	cfg := serverTLS()
+	certs := func() *tls.Config { return cfg }
 	for _, below := range []transport.Options{{TLS: certs}, {WebSocket: true}, {TLS: certs, WebSocket: true}} {
 		synctest.Test(t, func(t *testing.T) {
 			r := rigPipes(t, Options{})

@@ -2,93 +2,16 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"packetboat/broker/transport/certtest"
 	"packetboat/config"
 )
-
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, pool: x509.NewCertPool()}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert, a.key = tmpl, newKey(t)
-	a.pem = a.sign(tmpl, a.key)
-	block, _ := pem.Decode(a.pem)
-	var err error
-	if a.cert, err = x509.ParseCertificate(block.Bytes); err != nil {
-		t.Fatal(err)
-	}
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(tmpl *x509.Certificate, key *ecdsa.PrivateKey) []byte {
-	a.t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// issue makes a certificate for name, as a server on loopback and as a client.
-func (a *authority) issue(name string, number int64) (certPEM, keyPEM []byte) {
-	a.t.Helper()
-	key := newKey(a.t)
-	certPEM = a.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gateway"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return certPEM, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
-func (a *authority) client(name string) tls.Certificate {
-	a.t.Helper()
-	certPEM, keyPEM := a.issue(name, 7)
-	c, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return c
-}
 
 // put writes a file as those who renew certificates do, under its name at once,
 // last changed so long ago.
@@ -103,14 +26,14 @@ func put(t *testing.T, name string, b []byte, ago time.Duration) {
 }
 
 func TestCertificatesAreReadAgainWhenTheyHaveChanged(t *testing.T) {
-	a := newAuthority(t)
+	a := certtest.NewAuthority("authority")
 	dir := t.TempDir()
 	cfg := &config.ListenerTLS{Cert: filepath.Join(dir, "crt"), Key: filepath.Join(dir, "key"), ClientCA: filepath.Join(dir, "ca"), ClientCert: "required"}
-	cert1, key1 := a.issue("one", 1)
-	cert2, key2 := a.issue("two", 2)
+	one, two := a.Issue("one"), a.Issue("two")
+	cert1, key1, cert2, key2 := one.CertPEM(), one.KeyPEM(), two.CertPEM(), two.KeyPEM()
 	put(t, cfg.Cert, cert1, time.Hour)
 	put(t, cfg.Key, key1, time.Hour)
-	put(t, cfg.ClientCA, a.pem, time.Hour)
+	put(t, cfg.ClientCA, a.CertPEM(), time.Hour)
 	var log bytes.Buffer
 	c, err := newCerts(cfg, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
@@ -157,31 +80,31 @@ func TestCertificatesAreReadAgainWhenTheyHaveChanged(t *testing.T) {
 	put(t, cfg.Key, key1, 0)
 	shows("all is there again", "one")
 	said("that it was read", "was read again")
-	other := newAuthority(t)
-	put(t, cfg.ClientCA, other.pem, 0)
-	if !c.config().ClientCAs.Equal(other.pool) {
+	other := certtest.NewAuthority("authority")
+	put(t, cfg.ClientCA, other.CertPEM(), 0)
+	if !c.config().ClientCAs.Equal(other.Pool()) {
 		t.Error("the authority of the clients is the old one")
 	}
 	said("that it was read", "was read again")
 }
 
 func TestWhatIsWrongWithCertificatesIsSaid(t *testing.T) {
-	a := newAuthority(t)
-	cert1, key1 := a.issue("one", 1)
-	_, key2 := a.issue("two", 2)
+	a := certtest.NewAuthority("authority")
+	one := a.Issue("one")
+	cert1, key1, key2, ca := one.CertPEM(), one.KeyPEM(), a.Issue("two").KeyPEM(), a.CertPEM()
 	for _, c := range []struct {
 		name          string
 		cert, key, ca []byte // nil: no file
 		want, remedy  string
 	}{
-		{"no certificate", nil, key1, a.pem, "tls.cert: open", "put the file there"},
-		{"no key", cert1, nil, a.pem, "tls.key: open", "put the file there"},
+		{"no certificate", nil, key1, ca, "tls.cert: open", "put the file there"},
+		{"no key", cert1, nil, ca, "tls.key: open", "put the file there"},
 		{"no authority", cert1, key1, nil, "tls.client_ca: open", "put the file there"},
-		{"another's key", cert1, key2, a.pem, "tls.key: ", "openssl x509 -noout -pubkey"},
-		{"a key that is none", cert1, []byte("x"), a.pem, "tls.key: ", "PEM form"},
-		{"a certificate that is none", []byte("x"), key1, a.pem, "tls.cert: ", "PEM form"},
+		{"another's key", cert1, key2, ca, "tls.key: ", "openssl x509 -noout -pubkey"},
+		{"a key that is none", cert1, []byte("x"), ca, "tls.key: ", "PEM form"},
+		{"a certificate that is none", []byte("x"), key1, ca, "tls.cert: ", "PEM form"},
 		{"an authority that is none", cert1, key1, []byte("x"), "tls.client_ca: ", "PEM form"},
-		{"a key with a passphrase", cert1, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"), a.pem, "passphrase", "openssl pkey"},
+		{"a key with a passphrase", cert1, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"), ca, "passphrase", "openssl pkey"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,6 +22,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 	"golang.org/x/sys/unix"
+
+	"packetboat/broker/transport/certtest"
 )
 
 // CONNECT of MQTT 5.0 with a clean start, an identifier that the server gives,
@@ -122,13 +126,13 @@ func TestEveryKindOfListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	a := newAuthority(t)
-	certPEM, keyPEM := a.issue("gateway", 1)
-	put(t, filepath.Join(dir, "crt"), certPEM, 0)
-	put(t, filepath.Join(dir, "key"), keyPEM, 0)
-	put(t, filepath.Join(dir, "ca"), a.pem, 0)
-	stranger := newAuthority(t).client("stranger")
-	device := a.client("device")
+	a := certtest.NewAuthority("authority")
+	own := a.Issue("gateway", certtest.Hosts("gateway"))
+	put(t, filepath.Join(dir, "crt"), own.CertPEM(), 0)
+	put(t, filepath.Join(dir, "key"), own.KeyPEM(), 0)
+	put(t, filepath.Join(dir, "ca"), a.CertPEM(), 0)
+	stranger := certtest.NewAuthority("authority").Issue("stranger").TLS()
+	device := a.Issue("device").TLS()
 
 	const secure, mutual = "crt, key", "crt, key, ca"
 	type kind struct {
@@ -199,7 +203,7 @@ func TestEveryKindOfListener(t *testing.T) {
 				defer func() { nc.Close() }()
 				_ = nc.SetDeadline(time.Now().Add(patience))
 				if k.tls != "" {
-					nc = tls.Client(nc, &tls.Config{RootCAs: a.pool, ServerName: "gateway", Certificates: certs})
+					nc = tls.Client(nc, &tls.Config{RootCAs: a.Pool(), ServerName: "gateway", Certificates: certs})
 				}
 				if k.transport == "websocket" {
 					web, err := overWebSocket(nc)
@@ -251,19 +255,19 @@ func TestEveryKindOfListener(t *testing.T) {
 
 // Open connections stay, new ones are shown the new certificate.
 func TestARenewedCertificateNeedsNoRestart(t *testing.T) {
-	a := newAuthority(t)
+	a := certtest.NewAuthority("authority")
 	dir := t.TempDir()
 	renew := func(number int64) {
-		certPEM, keyPEM := a.issue("gateway", number)
-		put(t, filepath.Join(dir, "crt"), certPEM, 0)
-		put(t, filepath.Join(dir, "key"), keyPEM, 0)
+		p := a.Issue("gateway", certtest.Hosts("gateway"), func(c *x509.Certificate) { c.SerialNumber = big.NewInt(number) })
+		put(t, filepath.Join(dir, "crt"), p.CertPEM(), 0)
+		put(t, filepath.Join(dir, "key"), p.KeyPEM(), 0)
 	}
 	renew(1)
 	r := begin(t, sections(t, fmt.Sprintf("[[listener]]\naddress = \"127.0.0.1:0\"\n[listener.tls]\ncert = %q\nkey = %q\n", dir+"/crt", dir+"/key")))
 	r.state("READY=1")
 	connect := func(number int64) *tls.Conn {
 		t.Helper()
-		c, err := tls.Dial("tcp", r.addresses()[0], &tls.Config{RootCAs: a.pool, ServerName: "gateway"})
+		c, err := tls.Dial("tcp", r.addresses()[0], &tls.Config{RootCAs: a.Pool(), ServerName: "gateway"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"packetboat/broker/transport/certtest"
 )
 
 var webAddress = regexp.MustCompile(`serving operators by HTTP.*address="?([^" \n]+)`)
@@ -77,10 +79,10 @@ func newClient(t *testing.T, cfg *tls.Config) *http.Client {
 
 func TestOperatorsAreServedByHTTPAndToldNoSecrets(t *testing.T) {
 	dir := t.TempDir()
-	a := newAuthority(t)
-	cert, key := a.issue("gateway", 1)
-	put(t, filepath.Join(dir, "crt"), cert, time.Hour)
-	put(t, filepath.Join(dir, "key"), key, time.Hour)
+	a := certtest.NewAuthority("authority")
+	own := a.Issue("gateway", certtest.Hosts("gateway"))
+	put(t, filepath.Join(dir, "crt"), own.CertPEM(), time.Hour)
+	put(t, filepath.Join(dir, "key"), own.KeyPEM(), time.Hour)
 	file := usersFile(t, "ann")
 	hashes, err := os.ReadFile(file)
 	if err != nil {
@@ -99,7 +101,7 @@ filter = "#"
 `))
 	_, port, _ := net.SplitHostPort(r.web())
 	base := "https://127.0.0.1:" + port
-	client := newClient(t, &tls.Config{RootCAs: a.pool, ServerName: "gateway"})
+	client := newClient(t, &tls.Config{RootCAs: a.Pool(), ServerName: "gateway"})
 	for path, want := range map[string]int{
 		"/healthz": 200, "/readyz": 200, "/login": 200, "/page/base.css": 200,
 		"/": 303, "/v1/status": 401, "/v1/bridges": 401, "/v1/queues": 401, "/v1/messages?queue=bridge/cloud/0": 401, "/metrics": 401, "/page/app.js": 401,
@@ -124,18 +126,18 @@ filter = "#"
 		t.Errorf("the log tells a secret")
 	}
 
-	cert, key = a.issue("renewed", 2)
-	put(t, filepath.Join(dir, "crt"), cert, time.Minute)
-	put(t, filepath.Join(dir, "key"), key, time.Minute)
+	own = a.Issue("renewed", certtest.Hosts("gateway"))
+	put(t, filepath.Join(dir, "crt"), own.CertPEM(), time.Minute)
+	put(t, filepath.Join(dir, "key"), own.KeyPEM(), time.Minute)
 	shown := ""
-	renewed := newClient(t, &tls.Config{RootCAs: a.pool, ServerName: "gateway", VerifyConnection: func(s tls.ConnectionState) error {
+	renewed := newClient(t, &tls.Config{RootCAs: a.Pool(), ServerName: "gateway", VerifyConnection: func(s tls.ConnectionState) error {
 		shown = s.PeerCertificates[0].Subject.CommonName
 		return nil
 	}})
 	if get(t, renewed, base+"/healthz"); shown != "renewed" {
 		t.Errorf("the certificate is that of %s", shown)
 	}
-	if _, err := newClient(t, &tls.Config{RootCAs: a.pool, ServerName: "gateway", MaxVersion: tls.VersionTLS11}).Get(base + "/healthz"); err == nil {
+	if _, err := newClient(t, &tls.Config{RootCAs: a.Pool(), ServerName: "gateway", MaxVersion: tls.VersionTLS11}).Get(base + "/healthz"); err == nil {
 		t.Error("TLS 1.1 was accepted")
 	}
 	if resp, err := http.Get("http://127.0.0.1:" + port + "/healthz"); err == nil {

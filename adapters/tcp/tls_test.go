@@ -3,17 +3,10 @@ package tcp
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,21 +17,20 @@ import (
 	"time"
 
 	"packetboat/adapters"
+	"packetboat/broker/transport/certtest"
 	"packetboat/config"
 )
 
 // authority signs certificates, into files of dir.
 type authority struct {
-	t    *testing.T
-	dir  string
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	certtest.Pair
+	t   *testing.T
+	dir string
 }
 
 func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.key, a.cert = a.make("ca", &x509.Certificate{Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true})
+	a := &authority{certtest.NewAuthority("authority"), t, t.TempDir()}
+	a.Files(a.dir, "ca")
 	return a
 }
 
@@ -46,48 +38,14 @@ func newAuthority(t *testing.T) *authority {
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
 func (a *authority) issue(name, cn string) {
-	a.t.Helper()
-	a.make(name, &x509.Certificate{Subject: pkix.Name{CommonName: cn}, DNSNames: []string{"device.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
-}
-
-func (a *authority) make(name string, c *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{name + ".crt": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(a.file(file), pem.EncodeToMemory(block), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return key, made
+	a.Issue(cn, certtest.Hosts("device.test", "127.0.0.1")).Files(a.dir, name)
 }
 
 // client is the TLS configuration of a device; with a certificate when name is
 // given.
 func (a *authority) client(name string) *tls.Config {
 	a.t.Helper()
-	cfg := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
-	cfg.RootCAs.AddCert(a.cert)
+	cfg := &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1"}
 	if name != "" {
 		pair, err := tls.LoadX509KeyPair(a.file(name+".crt"), a.file(name+".key"))
 		if err != nil {

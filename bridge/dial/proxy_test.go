@@ -66,11 +66,11 @@ func (p *connector) serve(conn net.Conn) {
 }
 
 func TestProxies(t *testing.T) {
-	ca := newAuthority(t, "Ours")
+	ca := newAuthority("Ours")
 	plain := listen(t, "127.0.0.1:0", greet)
 	// The certificate is for the name that only the proxy can resolve.
-	over := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "broker.test", nil)}}, greet)
-	forProxy := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}}
+	over := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue("broker.test")}}, greet)
+	forProxy := &tls.Config{Certificates: []tls.Certificate{ca.issue("127.0.0.1")}}
 	for _, c := range []struct {
 		name   string
 		user   string // in the proxy's URL
@@ -131,14 +131,14 @@ func TestProxiesThatDoNot(t *testing.T) {
 }
 
 func TestProxiesAreVerified(t *testing.T) {
-	ours, other := newAuthority(t, "Ours"), newAuthority(t, "Other")
+	ours, other := newAuthority("Ours"), newAuthority("Other")
 	for _, c := range []struct {
 		name  string
 		cert  tls.Certificate
 		words []string
 	}{
-		{"another authority", other.issue(t, "127.0.0.1", nil), []string{"certificate: ", `"CN=Other"`, "beside the server's"}},
-		{"another name", ours.issue(t, "proxy.test", nil), []string{"certificate: ", "for proxy.test, not for 127.0.0.1", "in the proxy's URL"}},
+		{"another authority", other.issue("127.0.0.1"), []string{"certificate: ", `"CN=Other"`, "beside the server's"}},
+		{"another name", ours.issue("proxy.test"), []string{"certificate: ", "for proxy.test, not for 127.0.0.1", "in the proxy's URL"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			to := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c.cert}}, (&connector{}).serve).Address

@@ -2,49 +2,21 @@ package dial
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-)
 
-// TestMain fails when a goroutine of ours outlives the tests.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	buf := make([]byte, 1<<20)
-	for end := time.Now().Add(2 * time.Second); ; runtime.Gosched() { // those that have just been told to end
-		left := ""
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "packetboat/bridge") && !strings.Contains(g, "TestMain") {
-				left += g + "\n\n"
-			}
-		}
-		if left == "" {
-			break
-		}
-		if time.Now().After(end) {
-			fmt.Fprintf(os.Stderr, "goroutines left:\n%s", left)
-			code = 1
-			break
-		}
-	}
-	os.Exit(code)
-}
+	"packetboat/broker/transport/certtest"
+)
 
 // patience is for what must happen.
 const patience = 20 * time.Second
@@ -186,81 +158,20 @@ func wantWords(t *testing.T, err error, words ...string) {
 }
 
 // authority makes certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+type authority struct{ certtest.Pair }
+
+func newAuthority(name string) authority { return authority{certtest.NewAuthority(name)} }
+
+// issue makes a certificate for a host.
+func (a authority) issue(host string, changes ...func(*x509.Certificate)) tls.Certificate {
+	return a.Issue(host, append([]func(*x509.Certificate){certtest.Hosts(host)}, changes...)...).TLS()
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
+func (a authority) file(t testing.TB) string { return writeFile(t, "ca.pem", a.CertPEM()) }
 
-func newAuthority(t testing.TB, name string) *authority {
-	a := &authority{key: newKey(t)}
-	der := a.sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, a.key)
-	a.cert, _ = x509.ParseCertificate(der)
-	return a
-}
-
-func (a *authority) sign(t testing.TB, c *x509.Certificate, of *ecdsa.PrivateKey) []byte {
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if c.NotBefore.IsZero() {
-		c.NotBefore = time.Now().Add(-time.Hour)
-	}
-	if c.NotAfter.IsZero() {
-		c.NotAfter = time.Now().Add(time.Hour)
-	}
-	parent := a.cert
-	if parent == nil {
-		parent = c
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, of.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
-// issue makes a certificate for hosts, or for a client of that name.
-func (a *authority) issue(t testing.TB, name string, change func(*x509.Certificate)) tls.Certificate {
-	c := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
-	if ip := net.ParseIP(name); ip != nil {
-		c.IPAddresses = []net.IP{ip}
-	} else {
-		c.DNSNames = []string{name}
-	}
-	if change != nil {
-		change(c)
-	}
-	key := newKey(t)
-	return tls.Certificate{Certificate: [][]byte{a.sign(t, c, key)}, PrivateKey: key}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-func certPEM(certs ...[]byte) (b []byte) {
-	for _, der := range certs {
-		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	return b
-}
-
-func keyPEM(t testing.TB, c tls.Certificate) []byte {
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+// pairFiles writes a certificate and its key.
+func pairFiles(t testing.TB, p certtest.Pair) (cert, key string) {
+	return p.Files(t.TempDir(), "client")
 }
 
 func writeFile(t testing.TB, name string, b []byte) string {
@@ -271,13 +182,6 @@ func writeFile(t testing.TB, name string, b []byte) string {
 		t.Fatal(err)
 	}
 	return name
-}
-
-func (a *authority) file(t testing.TB) string { return writeFile(t, "ca.pem", certPEM(a.cert.Raw)) }
-
-// pairFiles writes a certificate and its key.
-func pairFiles(t testing.TB, c tls.Certificate) (cert, key string) {
-	return writeFile(t, "cert.pem", certPEM(c.Certificate...)), writeFile(t, "key.pem", keyPEM(t, c))
 }
 
 // listenTLS is listen, with TLS.

@@ -3,30 +3,28 @@ package dial
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"packetboat/broker/transport/certtest"
 )
 
 func TestTheServersCertificateIsVerified(t *testing.T) {
-	ours, other := newAuthority(t, "Ours"), newAuthority(t, "Other")
-	between := newAuthority(t, "Between") // signed by ours
-	der := ours.sign(t, &x509.Certificate{Subject: between.cert.Subject, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, between.key)
-	between.cert, _ = x509.ParseCertificate(der)
-	ended := func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
-	}
-	future := func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
-	}
+	ours, other := newAuthority("Ours"), newAuthority("Other")
+	between := authority{ours.Issue("Between", certtest.CA)}
+	ended := certtest.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	future := certtest.Valid(time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour))
 	manyNames := func(c *x509.Certificate) { c.DNSNames = []string{"a", "b", "c", "d", "e", "f"} }
 	noNames := func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil }
-	wholeChain := between.issue(t, "127.0.0.1", nil)
-	wholeChain.Certificate = append(wholeChain.Certificate, between.cert.Raw)
+	wholeChain := between.issue("127.0.0.1")
+	wholeChain.Certificate = append(wholeChain.Certificate, between.Cert.Raw)
 	here := time.Now().UTC().Format("2006-01-02T")
 	for _, c := range []struct {
 		name  string
@@ -35,18 +33,18 @@ func TestTheServersCertificateIsVerified(t *testing.T) {
 		stage string
 		words []string
 	}{
-		{"good", ours.issue(t, "127.0.0.1", nil), Options{}, "", nil},
+		{"good", ours.issue("127.0.0.1"), Options{}, "", nil},
 		{"good by an intermediate", wholeChain, Options{}, "", nil},
-		{"good for another name", ours.issue(t, "broker.test", nil), Options{ServerName: "broker.test"}, "", nil},
-		{"an intermediate that is not sent", between.issue(t, "127.0.0.1", nil), Options{}, "certificate", []string{`"CN=Between"`, "tls.ca has others", "intermediate"}},
-		{"another authority", other.issue(t, "127.0.0.1", nil), Options{}, "certificate", []string{`"CN=Other"`, "tls.ca has others"}},
-		{"an authority that the system does not have", ours.issue(t, "127.0.0.1", nil), Options{CA: "system"}, "certificate", []string{`"CN=Ours"`, "give that authority's certificate as tls.ca"}},
-		{"another name", ours.issue(t, "broker.test", nil), Options{}, "certificate", []string{"is for broker.test, not for 127.0.0.1", "tls.server_name"}},
-		{"another name than is asked for", ours.issue(t, "127.0.0.1", nil), Options{ServerName: "broker.test"}, "certificate", []string{"is for 127.0.0.1, not for broker.test"}},
-		{"many names", ours.issue(t, "a", manyNames), Options{}, "certificate", []string{"is for a, b, c, d, and 2 more, not"}},
-		{"no name", ours.issue(t, "a", noNames), Options{}, "certificate", []string{"names no host", "made anew"}},
-		{"expired", ours.issue(t, "127.0.0.1", ended), Options{}, "certificate", []string{`"CN=127.0.0.1" has expired: it ended on`, "here it is " + here, "renewed there", "clock"}},
-		{"not valid yet", ours.issue(t, "127.0.0.1", future), Options{}, "certificate", []string{`"CN=127.0.0.1" is not valid yet: it begins on`, "here it is " + here, "check this machine's clock"}},
+		{"good for another name", ours.issue("broker.test"), Options{ServerName: "broker.test"}, "", nil},
+		{"an intermediate that is not sent", between.issue("127.0.0.1"), Options{}, "certificate", []string{`"CN=Between"`, "tls.ca has others", "intermediate"}},
+		{"another authority", other.issue("127.0.0.1"), Options{}, "certificate", []string{`"CN=Other"`, "tls.ca has others"}},
+		{"an authority that the system does not have", ours.issue("127.0.0.1"), Options{CA: "system"}, "certificate", []string{`"CN=Ours"`, "give that authority's certificate as tls.ca"}},
+		{"another name", ours.issue("broker.test"), Options{}, "certificate", []string{"is for broker.test, not for 127.0.0.1", "tls.server_name"}},
+		{"another name than is asked for", ours.issue("127.0.0.1"), Options{ServerName: "broker.test"}, "certificate", []string{"is for 127.0.0.1, not for broker.test"}},
+		{"many names", ours.issue("a", manyNames), Options{}, "certificate", []string{"is for a, b, c, d, and 2 more, not"}},
+		{"no name", ours.issue("a", noNames), Options{}, "certificate", []string{"names no host", "made anew"}},
+		{"expired", ours.issue("127.0.0.1", ended), Options{}, "certificate", []string{`"CN=127.0.0.1" has expired: it ended on`, "here it is " + here, "renewed there", "clock"}},
+		{"not valid yet", ours.issue("127.0.0.1", future), Options{}, "certificate", []string{`"CN=127.0.0.1" is not valid yet: it begins on`, "here it is " + here, "check this machine's clock"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c.cert}}, greet)
@@ -59,14 +57,14 @@ func TestTheServersCertificateIsVerified(t *testing.T) {
 }
 
 func TestHostsOfIPv6AreVerified(t *testing.T) {
-	ca := newAuthority(t, "Ours")
-	s := listenTLS(t, "[::1]:0", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "::1", nil)}}, greet)
+	ca := newAuthority("Ours")
+	s := listenTLS(t, "[::1]:0", &tls.Config{Certificates: []tls.Certificate{ca.issue("::1")}}, greet)
 	wantError(t, reach(t, newDialer(t, Options{CA: ca.file(t)}), s), "")
 }
 
 func TestVersionsOfTLS(t *testing.T) {
-	ca := newAuthority(t, "Ours")
-	cert := []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}
+	ca := newAuthority("Ours")
+	cert := []tls.Certificate{ca.issue("127.0.0.1")}
 	d := newDialer(t, Options{CA: ca.file(t)})
 	for version, stage := range map[uint16]string{tls.VersionTLS10: "TLS handshake", tls.VersionTLS11: "TLS handshake", tls.VersionTLS12: "", tls.VersionTLS13: ""} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -105,31 +103,31 @@ func TestServersThatDoNotSpeakTLS(t *testing.T) {
 }
 
 func TestClientCertificates(t *testing.T) {
-	ca, devices, other := newAuthority(t, "Ours"), newAuthority(t, "Devices"), newAuthority(t, "Other")
+	ca, devices, other := newAuthority("Ours"), newAuthority("Devices"), newAuthority("Other")
 	ended := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
-	none := tls.Certificate{}
+	none := certtest.Pair{}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, c := range []struct {
 			name  string
-			cert  tls.Certificate
+			cert  certtest.Pair
 			auth  tls.ClientAuthType
 			stage string
 			words []string
 		}{
-			{"wanted and given", devices.issue(t, "gateway", nil), tls.RequireAndVerifyClientCert, "", nil},
-			{"not wanted and given", devices.issue(t, "gateway", nil), tls.NoClientCert, "", nil},
+			{"wanted and given", devices.Issue("gateway"), tls.RequireAndVerifyClientCert, "", nil},
+			{"not wanted and given", devices.Issue("gateway"), tls.NoClientCert, "", nil},
 			{"welcome and not given", none, tls.VerifyClientCertIfGiven, "", nil},
 			{"wanted and not given", none, tls.RequireAndVerifyClientCert, "TLS handshake", []string{"wants a client certificate", "give tls.cert and tls.key"}},
-			{"of another authority", other.issue(t, "gateway", nil), tls.RequireAndVerifyClientCert, "TLS handshake", []string{"does not take the client certificate", "registered"}},
-			{"expired", devices.issue(t, "gateway", ended), tls.RequireAndVerifyClientCert, "TLS handshake", []string{"does not take the client certificate", "not expired"}},
+			{"of another authority", other.Issue("gateway"), tls.RequireAndVerifyClientCert, "TLS handshake", []string{"does not take the client certificate", "registered"}},
+			{"expired", devices.Issue("gateway", ended), tls.RequireAndVerifyClientCert, "TLS handshake", []string{"does not take the client certificate", "not expired"}},
 		} {
 			t.Run(tls.VersionName(version)+", "+c.name, func(t *testing.T) {
 				s := listenTLS(t, "127.0.0.1:0", &tls.Config{
-					Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}, MaxVersion: version,
-					ClientAuth: c.auth, ClientCAs: devices.pool(),
+					Certificates: []tls.Certificate{ca.issue("127.0.0.1")}, MaxVersion: version,
+					ClientAuth: c.auth, ClientCAs: devices.Pool(),
 				}, greet)
 				o := Options{CA: ca.file(t)}
-				if c.cert.PrivateKey != nil {
+				if c.cert.Key != nil {
 					o.Cert, o.Key = pairFiles(t, c.cert)
 				}
 				wantError(t, reach(t, newDialer(t, o), s), c.stage, c.words...)
@@ -140,8 +138,8 @@ func TestClientCertificates(t *testing.T) {
 
 // AWS IoT Core does so.
 func TestAnEndWithoutAWordAfterTheCertificate(t *testing.T) {
-	ca := newAuthority(t, "Ours")
-	cfg := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}, ClientAuth: tls.RequestClientCert}
+	ca := newAuthority("Ours")
+	cfg := &tls.Config{Certificates: []tls.Certificate{ca.issue("127.0.0.1")}, ClientAuth: tls.RequestClientCert}
 	s := listenTLS(t, "127.0.0.1:0", cfg, func(conn net.Conn) {
 		_ = conn.(*tls.Conn).Handshake()
 	})
@@ -151,13 +149,13 @@ func TestAnEndWithoutAWordAfterTheCertificate(t *testing.T) {
 	if !errors.Is(err, io.EOF) {
 		t.Error("it is no end any more")
 	}
-	o.Cert, o.Key = pairFiles(t, ca.issue(t, "gateway", nil))
+	o.Cert, o.Key = pairFiles(t, ca.Issue("gateway"))
 	wantError(t, reach(t, newDialer(t, o), s), "TLS handshake", "after it got the client certificate", "registered there")
 }
 
 func TestALaterEndIsAnEnd(t *testing.T) {
-	ca := newAuthority(t, "Ours")
-	cfg := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}, ClientAuth: tls.RequestClientCert}
+	ca := newAuthority("Ours")
+	cfg := &tls.Config{Certificates: []tls.Certificate{ca.issue("127.0.0.1")}, ClientAuth: tls.RequestClientCert}
 	s := listenTLS(t, "127.0.0.1:0", cfg, func(conn net.Conn) { _, _ = io.WriteString(conn, "bye") })
 	conn, err := newDialer(t, Options{CA: ca.file(t)}).Dial(t.Context(), s)
 	if err != nil {
@@ -177,17 +175,17 @@ func TestALaterEndIsAnEnd(t *testing.T) {
 }
 
 func TestTheFilesAreReadForEachConnection(t *testing.T) {
-	ours, other, devices := newAuthority(t, "Ours"), newAuthority(t, "Other"), newAuthority(t, "Devices")
+	ours, other, devices := newAuthority("Ours"), newAuthority("Other"), newAuthority("Devices")
 	names := make(chan string, 1)
 	s := listenTLS(t, "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", nil)}, ClientAuth: tls.RequireAnyClientCert,
+		Certificates: []tls.Certificate{ours.issue("127.0.0.1")}, ClientAuth: tls.RequireAnyClientCert,
 	}, func(conn net.Conn) {
 		if c := conn.(*tls.Conn); c.Handshake() == nil {
 			names <- c.ConnectionState().PeerCertificates[0].Subject.CommonName
 			greet(conn)
 		}
 	})
-	first, second := devices.issue(t, "first", nil), devices.issue(t, "second", nil)
+	first, second := devices.Issue("first"), devices.Issue("second")
 	o := Options{CA: ours.file(t)}
 	o.Cert, o.Key = pairFiles(t, first)
 	d := newDialer(t, o)
@@ -200,26 +198,26 @@ func TestTheFilesAreReadForEachConnection(t *testing.T) {
 	}
 	wantName("first")
 
-	writeFile(t, o.Cert, certPEM(second.Certificate...))
+	writeFile(t, o.Cert, second.CertPEM())
 	wantError(t, reach(t, d, s), "TLS files", "tls.key: ", "is not the key of")
-	writeFile(t, o.Key, keyPEM(t, second))
+	writeFile(t, o.Key, second.KeyPEM())
 	wantName("second")
 
-	writeFile(t, o.CA, certPEM(other.cert.Raw)) // trusted no more: no session may be resumed
+	writeFile(t, o.CA, other.CertPEM()) // trusted no more: no session may be resumed
 	wantError(t, reach(t, d, s), "certificate", `"CN=Ours"`)
-	writeFile(t, o.CA, certPEM(other.cert.Raw, ours.cert.Raw))
+	writeFile(t, o.CA, slices.Concat(other.CertPEM(), ours.CertPEM()))
 	wantName("second")
 
 	if err := os.Remove(o.CA); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, reach(t, d, s), "TLS files", "tls.ca: ", "put the file there")
-	writeFile(t, o.CA, certPEM(ours.cert.Raw))
+	writeFile(t, o.CA, ours.CertPEM())
 	wantName("second")
 }
 
 func TestALPN(t *testing.T) {
-	ca := newAuthority(t, "Ours")
+	ca := newAuthority("Ours")
 	d := newDialer(t, Options{CA: ca.file(t), ALPN: []string{"x-amzn-mqtt-ca", "mqtt"}})
 	for _, c := range []struct {
 		name, want string
@@ -232,7 +230,7 @@ func TestALPN(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := make(chan string, 1)
-			s := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}, NextProtos: c.offers}, func(conn net.Conn) {
+			s := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue("127.0.0.1")}, NextProtos: c.offers}, func(conn net.Conn) {
 				greet(conn)
 				got <- conn.(*tls.Conn).ConnectionState().NegotiatedProtocol
 			})
@@ -245,11 +243,11 @@ func TestALPN(t *testing.T) {
 }
 
 func TestTheServerIsToldTheNameThatItsCertificateMustHave(t *testing.T) {
-	ca := newAuthority(t, "Ours")
+	ca := newAuthority("Ours")
 	names := make(chan string, 1)
 	s := listenTLS(t, "127.0.0.1:0", &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		names <- h.ServerName
-		c := ca.issue(t, h.ServerName, nil)
+		c := ca.issue(h.ServerName)
 		return &c, nil
 	}}, greet)
 	wantError(t, reach(t, newDialer(t, Options{CA: ca.file(t), ServerName: "broker.test"}), s), "")
@@ -259,13 +257,15 @@ func TestTheServerIsToldTheNameThatItsCertificateMustHave(t *testing.T) {
 }
 
 func TestCheckFiles(t *testing.T) {
-	ca := newAuthority(t, "Ours")
-	pair, other := ca.issue(t, "gateway", nil), ca.issue(t, "other", nil)
-	cert, key := pairFiles(t, pair)
-	otherCert, otherKey := pairFiles(t, other)
-	endedCert, endedKey := pairFiles(t, ca.issue(t, "gateway", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }))
-	futureCert, futureKey := pairFiles(t, ca.issue(t, "gateway", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }))
-	endedDER := ca.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(-time.Minute)}, ca.key)
+	ca := newAuthority("Ours")
+	ended := certtest.Valid(time.Now().Add(-time.Hour), time.Now().Add(-time.Minute))
+	future := certtest.Valid(time.Now().Add(time.Minute), time.Now().Add(time.Hour))
+	cert, key := pairFiles(t, ca.Issue("gateway"))
+	otherCert, otherKey := pairFiles(t, ca.Issue("other"))
+	endedCert, endedKey := pairFiles(t, ca.Issue("gateway", ended))
+	futureCert, futureKey := pairFiles(t, ca.Issue("gateway", future))
+	endedCA := ca.Issue("Ended", certtest.CA, ended).CertPEM()
+	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name   string
@@ -276,12 +276,12 @@ func TestCheckFiles(t *testing.T) {
 	}{
 		{"none", Options{}, "", "", ""},
 		{"all good", Options{CA: ca.file(t), Cert: cert, Key: key}, "", "", ""},
-		{"one authority of two has expired", Options{CA: writeFile(t, "ca.pem", certPEM(endedDER, ca.cert.Raw))}, "", "", ""},
+		{"one authority of two has expired", Options{CA: writeFile(t, "ca.pem", slices.Concat(endedCA, ca.CertPEM()))}, "", "", ""},
 		{"no file of authorities", Options{CA: dir + "/none.pem"}, "tls.ca", "no such file", "put the file there"},
 		{"a directory", Options{CA: dir}, "tls.ca", "is a directory", "correct the path"},
-		{"authorities in DER", Options{CA: writeFile(t, "ca.der", ca.cert.Raw)}, "tls.ca", "has no certificate", "PEM form"},
-		{"a broken certificate among the authorities", Options{CA: writeFile(t, "ca.pem", certPEM(ca.cert.Raw, []byte("x")))}, "tls.ca", "cannot be read", "anew"},
-		{"authorities that have expired", Options{CA: writeFile(t, "ca.pem", certPEM(endedDER))}, "tls.ca", "has expired", "renew"},
+		{"authorities in DER", Options{CA: writeFile(t, "ca.der", ca.Cert.Raw)}, "tls.ca", "has no certificate", "PEM form"},
+		{"a broken certificate among the authorities", Options{CA: writeFile(t, "ca.pem", slices.Concat(ca.CertPEM(), broken))}, "tls.ca", "cannot be read", "anew"},
+		{"authorities that have expired", Options{CA: writeFile(t, "ca.pem", endedCA)}, "tls.ca", "has expired", "renew"},
 		{"no certificate file", Options{Cert: dir + "/none.pem", Key: key}, "tls.cert", "no such file", "put the file there"},
 		{"no key file", Options{Cert: cert, Key: dir + "/none.pem"}, "tls.key", "no such file", "put the file there"},
 		{"a key in place of the certificate", Options{Cert: key, Key: key}, "tls.cert", "has no certificate", "PEM form"},

@@ -105,10 +105,10 @@ func webSocketPair(t *testing.T, talk func(net.Conn) error) net.Conn {
 }
 
 func TestWebSockets(t *testing.T) {
-	ca := newAuthority(t, "Ours")
+	ca := newAuthority("Ours")
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		host, _, _ := net.SplitHostPort(address)
-		for _, cfg := range []*tls.Config{nil, {Certificates: []tls.Certificate{ca.issue(t, host, nil)}}} {
+		for _, cfg := range []*tls.Config{nil, {Certificates: []tls.Certificate{ca.issue(host)}}} {
 			t.Run(fmt.Sprint(address, ", TLS ", cfg != nil), func(t *testing.T) {
 				hosts := make(chan string, 1)
 				talk := upgraded(t, echoFrames)
@@ -126,23 +126,23 @@ func TestWebSockets(t *testing.T) {
 }
 
 func TestEverythingAtOnce(t *testing.T) {
-	ca, devices := newAuthority(t, "Ours"), newAuthority(t, "Devices")
+	ca, devices := newAuthority("Ours"), newAuthority("Devices")
 	target := make(chan string, 1)
 	talk := upgraded(t, echoFrames)
 	s := listenHTTP(t, "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{ca.issue(t, "broker.test", nil)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: devices.pool(),
+		Certificates: []tls.Certificate{ca.issue("broker.test")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: devices.Pool(),
 	}, func(w http.ResponseWriter, r *http.Request) {
 		target <- r.Host + r.RequestURI
 		talk(w, r)
 	})
 	seen := make(chan string, 1)
 	p := connector{to: s.Address, auth: "user:s3cr3t"}
-	proxy := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", nil)}}, func(conn net.Conn) {
+	proxy := listenTLS(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue("127.0.0.1")}}, func(conn net.Conn) {
 		seen <- conn.RemoteAddr().(*net.TCPAddr).IP.String()
 		p.serve(conn)
 	})
 	o := Options{CA: ca.file(t), Proxy: "https://user:s3cr3t@" + proxy.Address, Source: "127.0.0.2"}
-	o.Cert, o.Key = pairFiles(t, devices.issue(t, "gateway", nil))
+	o.Cert, o.Key = pairFiles(t, devices.Issue("gateway"))
 	to, err := Parse("wss://broker.test?token=s3cr3t%20")
 	if err != nil {
 		t.Fatal(err)

@@ -4,15 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"os"
@@ -25,35 +19,11 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"packetboat/broker/transport/certtest"
 )
 
 const patience = 20 * time.Second
-
-// certificate makes one that is its own authority, for the server and for
-// clients called name.
-func certificate(t testing.TB, name string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"gateway"}, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
 
 // stack is one combination of layers.
 type stack struct {
@@ -67,7 +37,8 @@ var stacks = []stack{{"TLS", true, false}, {"WebSocket", false, true}, {"WebSock
 // Read and Write are of the payload.
 func (s stack) pair(t *testing.T) (server *Conn, client net.Conn) {
 	t.Helper()
-	cert, pool := certificate(t, "device")
+	pair := certtest.SelfSigned("device", certtest.Hosts("gateway"), certtest.CA) // for both ends, and its own authority
+	cert, pool := pair.TLS(), pair.Pool()
 	opt := Options{WebSocket: s.ws}
 	if s.tls {
 		cfg := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, DynamicRecordSizingDisabled: true}

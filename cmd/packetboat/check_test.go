@@ -1,12 +1,6 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/broker/transport/certtest"
 	"packetboat/broker/users"
 )
 
@@ -133,25 +128,6 @@ FILE:8:1: bridge[0].tls.cert: is missing; give the file of the certificate that 
 	}
 }
 
-// selfSigned makes a certificate that is good until then, and its key.
-func selfSigned(t *testing.T, until time.Time) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
-}
-
 // TestCheckReadsTheFilesOfBridges: DIR stands for their directory. The files are
 // named as in the configuration, beside it.
 func TestCheckReadsTheFilesOfBridges(t *testing.T) {
@@ -161,12 +137,8 @@ func TestCheckReadsTheFilesOfBridges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cert, key := selfSigned(t, time.Now().Add(time.Hour))
-	ended, endedKey := selfSigned(t, time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC))
-	put("gw.crt", cert)
-	put("gw.key", key)
-	put("ended.crt", ended)
-	put("ended.key", endedKey)
+	certtest.SelfSigned("gw").Files(dir, "gw")
+	certtest.SelfSigned("gw", certtest.Valid(time.Time{}, time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC))).Files(dir, "ended")
 	put("empty.crt", "")
 	put("locked.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
 	const head = `[gateway]

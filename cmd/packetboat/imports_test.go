@@ -58,7 +58,13 @@ var graph = map[string][]string{
 	"cmd/packetboat/mosquitto": {"broker/topic", "broker/users", "config"},
 	"gateway/dashboard":        {},
 	"gateway/quantity":         {},
+
+	"broker/transport/certtest": {}, // only tests import it: onlyForTests
 }
+
+// onlyForTests are packages that no other imports outside of its tests, so that they
+// do not get into the program.
+var onlyForTests = []string{"broker/store/wal/simdisk", "broker/transport/certtest"}
 
 func TestImportsPointTheWayTheDataFlows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
@@ -92,6 +98,9 @@ func TestImportsPointTheWayTheDataFlows(t *testing.T) {
 			}
 			if i = strings.TrimPrefix(i, module+"/"); !slices.Contains(allowed, i) {
 				t.Errorf("%s must not import %s", name, i)
+			}
+			if slices.Contains(onlyForTests, i) {
+				t.Errorf("%s imports %s, which is for tests only", name, i)
 			}
 		}
 	}

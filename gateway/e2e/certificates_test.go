@@ -51,13 +51,6 @@ func over(address string, cfg *tls.Config) error {
 	return mqtt(tls.Client(conn, cfg), packet.Connect{ClientID: "device"})
 }
 
-func roots(t *testing.T, a *authority) *x509.CertPool {
-	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
 func keyPair(t *testing.T, p pair) []tls.Certificate {
 	t.Helper()
 	c, err := tls.LoadX509KeyPair(p.cert, p.key)
@@ -101,7 +94,7 @@ func TestClientCertificatesThatAreRefused(t *testing.T) {
 			ours.file(caFile)
 			g, address := secured(t, server, caFile)
 			device := newPair(t)
-			cfg := &tls.Config{RootCAs: roots(t, ours)}
+			cfg := &tls.Config{RootCAs: ours.Pool()}
 			if c.by != nil {
 				c.by.issueAs("device", device, c.change)
 				// Shown even when the gateway does not ask for one of that authority.
@@ -122,7 +115,7 @@ func TestARevokedAuthority(t *testing.T) {
 	ours.issue("gateway", server)
 	ours.issue("device", device)
 	g, address := secured(t, server, caFile)
-	cfg := &tls.Config{RootCAs: roots(t, ours), Certificates: keyPair(t, device), ClientSessionCache: tls.NewLRUClientSessionCache(10)}
+	cfg := &tls.Config{RootCAs: ours.Pool(), Certificates: keyPair(t, device), ClientSessionCache: tls.NewLRUClientSessionCache(10)}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cfg.Certificates[0], nil }
 	for range 2 {
 		says(t, g, over(address, cfg), "")
@@ -157,7 +150,7 @@ func TestOwnCertificatesThatClientsRefuse(t *testing.T) {
 			server := newPair(t)
 			c.by.issueAs("gateway", server, c.change)
 			g, address := secured(t, server, "")
-			says(t, g, over(address, &tls.Config{RootCAs: roots(t, ours)}), c.there, c.here...)
+			says(t, g, over(address, &tls.Config{RootCAs: ours.Pool()}), c.there, c.here...)
 			if c.change == nil {
 				return
 			}
@@ -214,7 +207,7 @@ func TestVersionsAndCiphersOfListeners(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		c := tls.Client(conn, &tls.Config{RootCAs: roots(t, ours), ServerName: "127.0.0.1", MinVersion: low, MaxVersion: high, CipherSuites: suites})
+		c := tls.Client(conn, &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1", MinVersion: low, MaxVersion: high, CipherSuites: suites})
 		err = c.Handshake()
 		return c.ConnectionState(), err
 	}

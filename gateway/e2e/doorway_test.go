@@ -16,6 +16,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"packetboat/broker/transport/certtest"
 )
 
 // A doorway is a listener of a gateway.
@@ -28,7 +30,7 @@ type doorway struct {
 // each gateway has.
 func allDoors(t *testing.T) (sections string, doors []doorway) {
 	t.Helper()
-	cert, key := stormCertificate(t)
+	cert, key := certtest.SelfSigned("gateway").Files(t.TempDir(), "tls")
 	for _, d := range []doorway{{tls: true}, {web: true}, {tls: true, web: true}} {
 		d.address = freePort(t)
 		sections += fmt.Sprintf("[[listener]]\naddress = %q\n", d.address)

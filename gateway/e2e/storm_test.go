@@ -3,20 +3,13 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"sync"
@@ -24,6 +17,7 @@ import (
 	"time"
 
 	"packetboat/broker/packet"
+	"packetboat/broker/transport/certtest"
 )
 
 var (
@@ -57,7 +51,7 @@ func TestStorm(t *testing.T) {
 				section += "transport = \"websocket\"\n"
 			}
 			if c.tls {
-				cert, key := stormCertificate(t)
+				cert, key := certtest.SelfSigned("gateway").Files(t.TempDir(), "tls")
 				section += fmt.Sprintf("tls = { cert = %q, key = %q }\n", cert, key)
 			}
 			g := newGateway(t, section+fmt.Sprintf("[broker]\nmax_sessions = %d\n", *storm+1))
@@ -151,26 +145,4 @@ func stormClient(address string, secure, web, keep bool, i int) (net.Conn, error
 		return raw, fmt.Errorf("CONNACK % x", connack)
 	}
 	return nc, nil
-}
-
-func stormCertificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
-	write(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
-	return cert, key
 }

@@ -8,15 +8,9 @@ package interop
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"packetboat/broker/transport/certtest"
 	"packetboat/config"
 	"packetboat/gateway"
 )
@@ -60,7 +55,7 @@ func newSite(t *testing.T) *site {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &site{dir: dir, address: make(map[string]string)}
-	s.certificates(t)
+	s.certificates()
 	text := fmt.Sprintf(`
 [gateway]
 id = "interop"
@@ -158,54 +153,12 @@ func (l *listenLog) all() []string {
 
 // certificates makes an authority, and what it has signed for the gateway and a
 // client.
-func (s *site) certificates(t *testing.T) {
-	t.Helper()
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	caKey := newKey()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte{1},
-	}
-	put := func(name, kind string, der []byte) {
-		b := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-		if err := os.WriteFile(filepath.Join(s.dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sign := func(name string, tmpl *x509.Certificate, key *ecdsa.PrivateKey) {
-		der, err := x509.CreateCertificate(rand.Reader, tmpl, ca, &key.PublicKey, caKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		put(name+".crt", "CERTIFICATE", der)
-		pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		put(name+".key", "PRIVATE KEY", pkcs8)
-		if s.pool == nil {
-			cert, err := x509.ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.pool = x509.NewCertPool()
-			s.pool.AddCert(cert)
-		}
-	}
-	sign("ca", ca, caKey)
-	for i, name := range []string{"server", "client"} {
-		sign(name, &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 2)), Subject: pkix.Name{CommonName: name}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-			DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}, newKey())
+func (s *site) certificates() {
+	ca := certtest.NewAuthority("authority")
+	ca.Files(s.dir, "ca")
+	s.pool = ca.Pool()
+	for _, name := range []string{"server", "client"} {
+		ca.Issue(name, certtest.Hosts("localhost", "127.0.0.1")).Files(s.dir, name)
 	}
 }
 
