@@ -97,13 +97,19 @@ func (r *reachFlags) dial(ctx context.Context, e *env, f *flag.FlagSet, change f
 	if change != nil {
 		change(&o.Connect)
 	}
-	where, err := r.server(e, &o)
+	where, whose, err := r.server(e, &o)
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	c, err := client.Dial(ctx, o)
 	if err != nil {
 		return nil, r.failed(where, err)
+	}
+	if whose != nil {
+		if err := whose(ctx); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -192,26 +198,27 @@ func firstLine(from io.Reader) ([]byte, error) {
 
 var errNothing = errors.New("nothing came, not even an empty line")
 
-// server finds where to go.
-func (r *reachFlags) server(e *env, o *client.Options) (where string, err error) {
+// server finds where to go, and for a gateway how to know that it is there.
+func (r *reachFlags) server(e *env, o *client.Options) (where string, whose func(context.Context) error, err error) {
 	if *r.url != "" {
 		o.Server, err = brokerURL(*r.url)
-		return config.HideSecrets(*r.url), err
+		return config.HideSecrets(*r.url), nil, err
 	}
 	cfg, err := config.Load(*r.config, config.Options{})
 	if err != nil {
 		if r.given || os.Getenv("PACKETBOAT_CONFIG") != "" {
-			return "", fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
+			return "", nil, fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
 		}
 		o.Server = "mqtt://127.0.0.1:1883"
 		why, _, _ := strings.Cut(err.Error(), "\n")
-		return "127.0.0.1:1883 (there is no -url, and of the configuration: " + why + ")", nil
+		return "127.0.0.1:1883 (there is no -url, and of the configuration: " + why + ")", nil, nil
 	}
 	l, err := pickListener(cfg, *r.listen)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return "the gateway on " + l.Address, toListener(o, l)
+	whose = func(ctx context.Context) error { return notTheGateways(ctx, cfg, l) }
+	return "the gateway on " + l.Address, whose, toListener(o, l)
 }
 
 // brokerURL takes the forms that people write for a broker.
