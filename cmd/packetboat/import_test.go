@@ -252,7 +252,7 @@ func TestImportSaysWhatBecameOfTheLines(t *testing.T) {
 		}
 		Check []string
 	}
-	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Files) != 2 || len(report.Notes) != 3 || len(report.Check) != 1 {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Files) != 2 || len(report.Notes) != 4 || len(report.Check) != 1 {
 		t.Errorf("exit code %d, %v, %s", code, err, out)
 	}
 	for _, args := range [][]string{{}, {conf, "more"}, {dir + "/none"}, {conf, "-json"}} {

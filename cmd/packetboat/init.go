@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"packetboat/adapters"
 	"packetboat/adapters/serial"
 	"packetboat/config"
 )
@@ -75,7 +76,7 @@ func initCommand(ctx context.Context, e *env, args []string) int {
 	}
 	err := s.gather(ctx, e, f)
 	if err == nil {
-		err = s.write(e)
+		err = s.write(ctx, e)
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -172,7 +173,7 @@ func hostOfURL(s string) string {
 }
 
 // write writes the configuration and what belongs to it, and says what is next.
-func (s *initFlags) write(e *env) error {
+func (s *initFlags) write(ctx context.Context, e *env) error {
 	out, err := filepath.Abs(s.out)
 	if err != nil {
 		return err
@@ -194,7 +195,7 @@ func (s *initFlags) write(e *env) error {
 	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force || setsNothing(out)); err != nil {
 		return err
 	}
-	s.next(e, out, files)
+	s.next(ctx, e, out, files)
 	return nil
 }
 
@@ -221,11 +222,11 @@ func (s *initFlags) tryOut(out string) error {
 }
 
 // next says what to do with it.
-func (s *initFlags) next(e *env, out string, secrets []newFile) {
+func (s *initFlags) next(ctx context.Context, e *env, out string, secrets []newFile) {
 	fmt.Fprintf(e.out, "written: %s\n", out)
 	for _, f := range secrets {
 		fmt.Fprintf(e.out, "         %s, which only its owner may read\n", f.path)
-		if os.Geteuid() == 0 && serviceUser() == nil {
+		if os.Geteuid() == 0 && serviceUser() == nil && s.dir == "" {
 			fmt.Fprintf(e.out, "         it belongs to root: chown packetboat %s\n", f.path)
 		}
 	}
@@ -237,13 +238,17 @@ func (s *initFlags) next(e *env, out string, secrets []newFile) {
 		at = " -config " + s.out
 	}
 	fmt.Fprint(e.out, "\nnext:\n")
+	cfg, err := config.Load(out, config.Options{})
+	if err == nil {
+		if l, err := takenListener(ctx, cfg); l != nil {
+			fmt.Fprintf(e.out, "  MQTT clients cannot connect to %s: %s:\n      [[listener]]\n      address = \"127.0.0.1:1884\"\n", l.Address, adapters.ListenRemedy(l.Address, err))
+		}
+	}
 	if s.port != "" {
 		fmt.Fprintf(e.out, "  packetboat probe %s\n      what the device sends, and whether the rate is right\n", s.port)
 	}
-	if s.cloud != "" && s.id == "" {
-		if cfg, err := config.Load(out, config.Options{}); err == nil {
-			fmt.Fprintf(e.out, "  the gateway is %q, by its host name: -id NAME gives it another\n", cfg.Gateway.ID)
-		}
+	if s.cloud != "" && s.id == "" && err == nil {
+		fmt.Fprintf(e.out, "  the gateway is %q, by its host name: -id NAME gives it another\n", cfg.Gateway.ID)
 	}
 	if at == "" {
 		fmt.Fprint(e.out, "  systemctl restart packetboat\n")

@@ -226,7 +226,7 @@ func TestPubKnowsThatAnotherBrokerHasThePort(t *testing.T) {
 		t.Run("", func(t *testing.T) { // which ends the gateway
 			runFile(t, file)
 			code, _, errOut := call(t, "pub", "-config", file, "-t", "a", "-m", "x", "-q", "1")
-			if want := "another program answers on " + taken; code != 1 || !strings.Contains(errOut, want) || !strings.Contains(errOut, "-url "+taken) {
+			if want := "what answers on " + taken + " is not the gateway"; code != 1 || !strings.Contains(errOut, want) || !strings.Contains(errOut, "-url "+taken) {
 				t.Errorf("exit code %d: %s", code, errOut)
 			}
 			if code, _, errOut := call(t, "pub", "-config", file, "-listener", other, "-t", "a", "-m", "x"); code != 0 {

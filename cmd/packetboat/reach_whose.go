@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"packetboat/config"
@@ -31,8 +30,7 @@ func notTheGateways(ctx context.Context, cfg *config.Config, l *config.Listener)
 	}
 	for _, p := range st.Problems {
 		if p.Of == "listener/"+l.Address {
-			what := strings.TrimPrefix(p.What, "not listening on "+l.Address+": ")
-			return fmt.Errorf("another program answers on %s, where the gateway cannot listen (%s): %s; if it is the one you mean, say -url %[1]s", l.Address, what, p.Remedy)
+			return fmt.Errorf("what answers on %s is not the gateway, which cannot listen there: %s; -url %[1]s is for the other one", l.Address, p.Remedy)
 		}
 	}
 	return nil
