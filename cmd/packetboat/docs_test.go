@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -97,5 +98,37 @@ func TestTheConfigurationsOfTheDocumentsAreRight(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("%d configurations were found", found)
+	}
+}
+
+// TestTheAuditFindsWhatIsMissing runs the audit of docs/durability.md over what a
+// subscriber has written: repeats, a message's own properties, two lanes, a gap.
+func TestTheAuditFindsWhatIsMissing(t *testing.T) {
+	text, err := os.ReadFile("../../docs/durability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(text), "```sh\nsed -n ")
+	script, _, ok := strings.Cut(script, "```")
+	if !ok {
+		t.Fatal("the audit was not found")
+	}
+	dir := t.TempDir()
+	lines := `sites/plant-7/n 1 received:2026-11-30T20:24:10.156Z seq:0/0 gateway:plant-7
+sites/plant-7/n 2 unit:C received:2026-11-30T20:24:10.156Z received_trusted:false seq:0/1 gateway:plant-7 packetboat-via:plant-7
+sites/plant-7/n 2 received:2026-11-30T20:24:10.156Z seq:0/1 gateway:plant-7
+plant-7/gaps {"lane":"0","reason":"dropped","count":8,"first_seq":2,"last_seq":9} 
+sites/plant-7/n 11 received:2026-11-30T20:24:10.156Z seq:0/10 gateway:plant-7
+sites/plant-7/n 9 received:2026-11-30T20:24:10.156Z seq:0/3 gateway:plant-70
+sites/plant-7/alarm 1 received:2026-11-30T20:24:10.156Z seq:3/0 gateway:plant-7
+`
+	if err := os.WriteFile(filepath.Join(dir, "audit.txt"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("sh", "-c", "{ sed -n "+script+"} | sort")
+	c.Dir = dir
+	out, err := c.CombinedOutput()
+	if want := "lane 0: 2 to 9 did not come\nlane 0: 3 came\nlane 3: 1 came\n"; err != nil || string(out) != want {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
