@@ -192,7 +192,7 @@ func (s *initFlags) write(ctx context.Context, e *env) error {
 	if err := writeNew(files, s.force); err != nil {
 		return err
 	}
-	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force || setsNothing(out)); err != nil {
+	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force); err != nil {
 		return err
 	}
 	s.next(ctx, e, out, files)
