@@ -209,9 +209,11 @@ func (r *reachFlags) server(e *env, o *client.Options) (where string, whose func
 		if r.given || os.Getenv("PACKETBOAT_CONFIG") != "" {
 			return "", nil, fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
 		}
-		o.Server = "mqtt://127.0.0.1:1883"
+		usual := &config.Config{Listeners: []config.Listener{{Address: "127.0.0.1:1883"}}, Admin: config.Admin{Address: "127.0.0.1:8580"}}
+		o.Server = "mqtt://" + usual.Listeners[0].Address
+		whose = func(ctx context.Context) error { return notTheGateways(ctx, usual, &usual.Listeners[0]) }
 		why, _, _ := strings.Cut(err.Error(), "\n")
-		return "127.0.0.1:1883 (there is no -url, and of the configuration: " + why + ")", nil, nil
+		return usual.Listeners[0].Address + " (there is no -url, and of the configuration: " + why + ")", whose, nil
 	}
 	l, err := pickListener(cfg, *r.listen)
 	if err != nil {
