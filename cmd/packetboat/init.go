@@ -24,7 +24,8 @@ bring its messages to. On a terminal it asks; with flags it does not:
   packetboat init -tcp :7000 -cloud mqtts://EXAMPLE-ats.iot.eu-central-1.amazonaws.com \
       -profile aws-iot -id plant-7 -cert plant-7.pem -key plant-7.key
 
-What it writes is right (packetboat check). Nothing is replaced without -force, but for
+What it writes is right (packetboat check), and has a port by the name that it keeps
+(/dev/serial/by-id/…), where there is one. Nothing is replaced without -force, but for
 a configuration in which nothing is set, such as the one that the package installs. A
 password that is asked for, or comes on standard input, goes into a file beside it
 which only its owner may read. Who only tries gives a directory of his own for the
@@ -118,7 +119,21 @@ func (s *initFlags) gather(ctx context.Context, e *env, f *flag.FlagSet) error {
 		}
 		s.password, s.passwordFile = line, ""
 	}
+	if ports, err := serial.Ports("/"); err == nil {
+		s.port = lastingName(ports, s.port)
+	}
 	return s.complete()
+}
+
+// lastingName is the name of a port under which it is found again after it was
+// plugged in elsewhere: what is /dev/ttyUSB0 now may be another one tomorrow.
+func lastingName(ports []serial.Info, path string) string {
+	for i := range ports {
+		if ports[i].Path == path {
+			return ports[i].Stable()
+		}
+	}
+	return path
 }
 
 // complete finds what is missing or does not go together, and puts in what is known.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"packetboat/adapters/serial"
 	"packetboat/cmd/packetboat/sim"
 	"packetboat/config"
 )
@@ -158,6 +159,17 @@ func TestWhoTriesNeedsNoRights(t *testing.T) {
 	}
 	if cfg.Serial[0].Port != dir+"/sensor" {
 		t.Errorf("the port, which packetboat sim serial -link made, is %s", cfg.Serial[0].Port)
+	}
+}
+
+func TestAPortIsWrittenDownByTheNameThatItKeeps(t *testing.T) {
+	ports := []serial.Info{{Path: "/dev/ttyAMA0"}, {Path: "/dev/ttyUSB0", ByID: "/dev/serial/by-id/usb-A", ByPath: "/dev/serial/by-path/p"}}
+	for given, want := range map[string]string{
+		"/dev/ttyUSB0": "/dev/serial/by-id/usb-A", "/dev/ttyAMA0": "/dev/ttyAMA0", "sensor": "sensor", "": "",
+	} {
+		if got := lastingName(ports, given); got != want {
+			t.Errorf("%q is %q", given, got)
+		}
 	}
 }
 
