@@ -18,6 +18,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		want string // "" for none
 	}{
 		// Syntax.
+		{"syntax: text without quotes", "[gateway]\nid = plant-7\n", `f:2:6: gateway.id: expected value but found "plant" instead; text stands in quotes: "…"`},
 		{"syntax: a value is missing", "[queue]\nmax_size =\n", `f:2:11: queue.max_size: expected value but found '\n' instead`},
 		{"syntax: columns count characters", "[queue]\n\"ü\" = \"é\" x\n", `f:2:10: queue: expected a top-level item to end with a newline, comment, or EOF, but got 'x' instead`},
 		{"syntax: a string without its end", "[log]\nlevel = \"info\n", `f:2:14: log.level: strings cannot contain newlines`},

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -87,7 +89,7 @@ func (d *decoder) secretFile(table, n *node, f field, path string) {
 	}
 	data, err := readLimited(name, 64<<10)
 	if err != nil {
-		d.report(n.pos, path, "cannot read "+name+": "+reason(err))
+		d.report(n.pos, path, unreadable(name, err))
 		return
 	}
 	secret := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
@@ -97,6 +99,16 @@ func (d *decoder) secretFile(table, n *node, f field, path string) {
 	}
 	f.v.SetString(secret)
 	d.secrets[strings.TrimSuffix(path, "_file")] = name
+}
+
+// unreadable says what to do about a file with a secret: an operator who is not
+// root meets it at each command, the service when the file was made by root.
+func unreadable(name string, err error) string {
+	text := "cannot read " + name + ": " + reason(err)
+	if errors.Is(err, fs.ErrPermission) {
+		text += ": use sudo; if it is the service that may not, chgrp packetboat " + name + "; chmod 640 " + name
+	}
+	return text
 }
 
 // secret notes where a scalar is written that nobody else should read.

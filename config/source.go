@@ -122,7 +122,11 @@ func (s *source) parse() (*node, Errors) {
 				return nil, twice
 			}
 		}
-		return nil, Errors{{Position: s.at(pe.Position.Start), Key: pe.LastKey, Msg: lowerFirst(pe.Message)}}
+		msg := lowerFirst(pe.Message)
+		if strings.HasPrefix(msg, `expected value but found "`) {
+			msg += `; text stands in quotes: "…"` // a word was found
+		}
+		return nil, Errors{{Position: s.at(pe.Position.Start), Key: pe.LastKey, Msg: msg}}
 	case err != nil:
 		return nil, Errors{{Position: Position{File: s.file}, Msg: err.Error()}}
 	}

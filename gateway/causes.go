@@ -189,6 +189,10 @@ func (p *problemList) ofAdapter(a adapterState) {
 		p.add(fmt.Sprintf("adapter %s: %d of %d units do not answer: %s", a.name, len(a.deaf), a.units, strings.Join(a.deaf[:min(len(a.deaf), 5)], ", ")),
 			"check "+more+"; they are asked again")
 	}
+	if a.ready && len(a.refused) > 0 {
+		p.add(fmt.Sprintf("adapter %s: values are refused, and null is published: %s", a.name, strings.Join(a.refused[:min(len(a.refused), 5)], "; ")),
+			"the unit has nothing there: correct table and address (they count from 0 here), or leave the values out; the log has the unit's answer")
+	}
 	remedy := "packetboat frame -adapter " + a.name + " shows what is made of bytes: correct frame or decode"
 	if a.port != "" {
 		remedy = fmt.Sprintf("most often the speed is wrong (%s): packetboat probe listens and guesses it; else correct frame or decode, or look for noise on the line", a.line)

@@ -73,6 +73,9 @@ func TestACauseIsNamedWithARemedy(t *testing.T) {
 		{"a Modbus unit that does not answer", with(func(s *snapshot) {
 			s.more.adapters = []adapterState{{name: "meters", ready: true, line: `baud = 19200, mode = "8E1"`, port: "/dev/ttyUSB0", units: 3, deaf: []string{"main (id 1)"}}}
 		}), "adapter meters: 1 of 3 units do not answer: main (id 1)", `the wires (A and B), baud = 19200, mode = "8E1", and the unit's id`},
+		{"a Modbus unit that refuses values", with(func(s *snapshot) {
+			s.more.adapters = []adapterState{{name: "meters", ready: true, units: 2, refused: []string{"power, energy of main (id 1)"}}}
+		}), "adapter meters: values are refused, and null is published: power, energy of main (id 1)", "correct table and address"},
 		{"bytes without a frame", with(func(s *snapshot) {
 			s.more.adapters = []adapterState{serialLine(frames{bytes: 100}, 10*time.Second)}
 		}), "adapter scale: 100 bytes came in the last minute, and no frame", "packetboat probe"},

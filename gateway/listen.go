@@ -198,7 +198,7 @@ func (d *door) complain(err error) {
 	default:
 		remedy = adapters.ListenRemedy(d.cfg.Address, err)
 	}
-	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself"})
+	d.shown.trouble.Store(&admin.Problem{What: fmt.Sprintf("not listening on %s: %v", d.cfg.Address, err), Remedy: remedy + "; it is tried again by itself", Of: "listener/" + d.cfg.Address})
 	d.g.log.Error("cannot listen; will keep trying", "address", d.cfg.Address, "error", err,
 		"remedy", remedy, "config", d.conf.At(d.key+key).String())
 }

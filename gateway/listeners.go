@@ -35,6 +35,16 @@ func (l *listeners) doors() (list []*door) {
 	return list
 }
 
+// shut are the addresses of those that are not open.
+func (l *listeners) shut() (addresses []string) {
+	for _, d := range l.doors() {
+		if !d.isOpen.Load() {
+			addresses = append(addresses, d.cfg.Address)
+		}
+	}
+	return addresses
+}
+
 func (l *listeners) set(list []*listened) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

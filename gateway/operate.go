@@ -78,7 +78,7 @@ func (g *Gateway) Status() *admin.Status {
 		st.Bridges = append(st.Bridges, b.shown(old, now.more.now, cfg.Rate))
 	}
 	st.Problems = append(now.problems(), g.wear.problems()...)
-	st.Flowing = flowing(st, now.more.refused > 0 && now.paused > 0)
+	st.Flowing = flowing(st, now.more.refused > 0 && now.paused > 0, len(g.listened.shut()) > 0)
 	return st
 }
 

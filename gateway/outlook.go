@@ -65,6 +65,7 @@ type adapterState struct {
 	span    time.Duration // that recent is of
 	units   int           // of Modbus
 	deaf    []string      // of these, those that have not answered their latest poll
+	refused []string      // values that a unit which answers does not give
 }
 
 // outlook looks around.
@@ -117,8 +118,12 @@ func adapterStateOf(x *device, old, now sample) adapterState {
 		units := a.Units()
 		s.units = len(units)
 		for i := range units {
-			if units[i].Failing {
-				s.deaf = append(s.deaf, fmt.Sprintf("%s (id %d)", cmp.Or(units[i].Name, "unit"), units[i].ID))
+			unit := fmt.Sprintf("%s (id %d)", cmp.Or(units[i].Name, "unit"), units[i].ID)
+			switch {
+			case units[i].Failing:
+				s.deaf = append(s.deaf, unit)
+			case len(units[i].Refused) > 0:
+				s.refused = append(s.refused, strings.Join(units[i].Refused, ", ")+" of "+unit)
 			}
 		}
 	}
@@ -130,8 +135,8 @@ func adapterStateOf(x *device, old, now sample) adapterState {
 	return s
 }
 
-// flowing sums a status up.
-func flowing(st *admin.Status, full bool) string {
+// flowing sums a status up; shut: clients cannot connect to a listener.
+func flowing(st *admin.Status, full, shut bool) string {
 	online := 0
 	for i := range st.Bridges {
 		if st.Bridges[i].State == "online" {
@@ -141,7 +146,7 @@ func flowing(st *admin.Status, full bool) string {
 	switch {
 	case st.Disk.Failed != "", full, online == 0 && len(st.Bridges) > 0:
 		return admin.FlowNo
-	case online < len(st.Bridges), st.Adapters.Ready < st.Adapters.Configured, st.Adapters.Paused > 0:
+	case shut, online < len(st.Bridges), st.Adapters.Ready < st.Adapters.Configured, st.Adapters.Paused > 0:
 		return admin.FlowPartly
 	}
 	return admin.FlowYes

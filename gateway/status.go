@@ -113,11 +113,7 @@ func (g *Gateway) snapshot() snapshot {
 		st.flow.waiting = st.waiting
 		s.bridges = append(s.bridges, st)
 	}
-	for _, d := range g.listened.doors() {
-		if !d.isOpen.Load() {
-			s.closed = append(s.closed, d.cfg.Address)
-		}
-	}
+	s.closed = g.listened.shut()
 	if w := g.web.Load(); w != nil && !w.isOpen.Load() {
 		s.closed = append(s.closed, w.cfg.Address+" (admin.address)")
 	}

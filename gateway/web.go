@@ -160,17 +160,12 @@ func (w *web) complain(err error) {
 // ready says why devices cannot be served, for /readyz: a listener is shut, or
 // the queue takes nothing. Clouds and devices that are away are no reason.
 func (g *Gateway) ready() error {
-	shut, doors := 0, g.listened.doors()
-	for _, d := range doors {
-		if !d.isOpen.Load() {
-			shut++
-		}
-	}
+	shut := len(g.listened.shut())
 	switch {
 	case g.store.Failed() != nil:
 		return errors.New("the disk queue takes no writes")
 	case shut > 0:
-		return fmt.Errorf("%d of %d listeners are not open", shut, len(doors))
+		return fmt.Errorf("%d of %d listeners are not open", shut, len(g.listened.doors()))
 	}
 	return nil
 }

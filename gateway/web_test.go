@@ -207,6 +207,9 @@ func TestAListenerThatIsShutIsNotReady(t *testing.T) {
 	if got, body := get(t, client, base+"/healthz"); got != 200 || body != "ok\n" {
 		t.Errorf("%d %q", got, body)
 	}
+	if _, body := get(t, client, base+"/v1/status"); !strings.Contains(body, `"flowing":"partly"`) || !strings.Contains(body, `"of":"listener/`+ln.Addr().String()+`"`) {
+		t.Error(body)
+	}
 	r.cancel()
 	if err := r.wait(); err != nil {
 		t.Error(err)

@@ -149,7 +149,7 @@ func (a *Adapter) note(u *unit) {
 	defer a.mu.Unlock()
 	for i := range a.units {
 		if a.units[i] == u {
-			u.stats.Missed, u.stats.Failing = u.missed, u.failures > 0
+			u.stats.Missed, u.stats.Failing, u.stats.Refused = u.missed, u.failures > 0, u.refuses()
 			a.stats[i] = u.stats
 		}
 	}

@@ -305,13 +305,16 @@ read = [{ name = "a", address = 0 }, { name = "b", address = 3 }, { name = "c", 
 		if n := r.log.count("value refused; null is published until the unit gives it"); n != 1 {
 			t.Errorf("a value's refusal told %d times", n)
 		}
-		if u := r.Units()[0]; u.Exceptions != 3 || u.Polls != 3 {
+		if u := r.Units()[0]; u.Exceptions != 3 || u.Polls != 3 || !slices.Equal(u.Refused, []string{"c"}) {
 			t.Errorf("%+v", u)
 		}
 		r.change(func() { slaves[1].Holding[5] = 9 })
 		pass(time.Second)
 		if got := r.broker.last("gw/m/u"); got != `{"a":7,"b":8,"c":9}` {
 			t.Error(got)
+		}
+		if u := r.Units()[0]; len(u.Refused) > 0 {
+			t.Errorf("%+v", u)
 		}
 	})
 }

@@ -38,6 +38,7 @@ type UnitStats struct {
 	Exceptions uint64    // values that the unit refused
 	Missed     uint64    // times that its period had and the line had not
 	Failing    bool      // the latest poll was not answered
+	Refused    []string  // values that the unit refused when they were last asked for
 	LastAnswer time.Time // zero: none yet
 }
 
@@ -120,6 +121,16 @@ func (u *unit) refused(q query, why Exception, log *slog.Logger) {
 				"unit", u.name, "value", u.points[n].name, "address", u.points[n].address, "error", why)
 		}
 	}
+}
+
+// refuses are the values that the unit does not give.
+func (u *unit) refuses() (names []string) {
+	for n, why := range u.told {
+		if why != nil {
+			names = append(names, u.points[n].name)
+		}
+	}
+	return names
 }
 
 // changed reports whether a value differs from what was published.

@@ -129,6 +129,9 @@ func (b *benchFlags) run(ctx context.Context, e *env, f *flag.FlagSet, words []s
 	if err != nil {
 		return false, err
 	}
+	if err := b.checkWhose(ctx); err != nil {
+		return false, err
+	}
 	cfg := b.gatewayOf()
 	if err := b.stayHere(e, cfg, where); err != nil {
 		return false, &usageError{err}

@@ -27,6 +27,7 @@ Users, and the passwords of bridges, go into files beside it which only their ow
 read; without -o the configuration is printed, and they are not written. Certificates
 stay where they are: the service's user must be able to read the keys. The result is
 checked as packetboat check does; exit code 1 when something is still to be done.
+Nothing is replaced without -force, but for a configuration in which nothing is set.
 docs/migrating.md goes through it.
 `
 

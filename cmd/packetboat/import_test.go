@@ -212,6 +212,28 @@ func sorted(text string) string {
 	return strings.Join(lines, "\n")
 }
 
+// TestImportReplacesWhatSetsNothing: docs/migrating.md imports into the file that the
+// package has installed.
+func TestImportReplacesWhatSetsNothing(t *testing.T) {
+	packaged, err := os.ReadFile("../../packaging/packetboat.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	conf, out := filepath.Join(dir, "mosquitto.conf"), filepath.Join(dir, "packetboat.toml")
+	for file, text := range map[string]string{conf: "listener 1884 127.0.0.1\nallow_anonymous true\n", out: string(packaged)} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, errOut := call(t, "import-mosquitto", conf, "-o", out); code != 0 {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if code, _, errOut := call(t, "import-mosquitto", conf, "-o", out); code != 2 || !strings.Contains(errOut, "is there already") {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+}
+
 func TestImportSaysWhatBecameOfTheLines(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "mosquitto.conf")
@@ -252,7 +274,7 @@ func TestImportSaysWhatBecameOfTheLines(t *testing.T) {
 		}
 		Check []string
 	}
-	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Files) != 2 || len(report.Notes) != 3 || len(report.Check) != 1 {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Files) != 2 || len(report.Notes) != 4 || len(report.Check) != 1 {
 		t.Errorf("exit code %d, %v, %s", code, err, out)
 	}
 	for _, args := range [][]string{{}, {conf, "more"}, {dir + "/none"}, {conf, "-json"}} {

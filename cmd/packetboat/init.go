@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"packetboat/adapters"
 	"packetboat/adapters/serial"
 	"packetboat/config"
 )
@@ -23,7 +24,8 @@ bring its messages to. On a terminal it asks; with flags it does not:
   packetboat init -tcp :7000 -cloud mqtts://EXAMPLE-ats.iot.eu-central-1.amazonaws.com \
       -profile aws-iot -id plant-7 -cert plant-7.pem -key plant-7.key
 
-What it writes is right (packetboat check). Nothing is replaced without -force, but for
+What it writes is right (packetboat check), and has a port by the name that it keeps
+(/dev/serial/by-id/…), where there is one. Nothing is replaced without -force, but for
 a configuration in which nothing is set, such as the one that the package installs. A
 password that is asked for, or comes on standard input, goes into a file beside it
 which only its owner may read. Who only tries gives a directory of his own for the
@@ -75,7 +77,7 @@ func initCommand(ctx context.Context, e *env, args []string) int {
 	}
 	err := s.gather(ctx, e, f)
 	if err == nil {
-		err = s.write(e)
+		err = s.write(ctx, e)
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -117,7 +119,21 @@ func (s *initFlags) gather(ctx context.Context, e *env, f *flag.FlagSet) error {
 		}
 		s.password, s.passwordFile = line, ""
 	}
+	if ports, err := serial.Ports("/"); err == nil {
+		s.port = lastingName(ports, s.port)
+	}
 	return s.complete()
+}
+
+// lastingName is the name of a port under which it is found again after it was
+// plugged in elsewhere: what is /dev/ttyUSB0 now may be another one tomorrow.
+func lastingName(ports []serial.Info, path string) string {
+	for i := range ports {
+		if ports[i].Path == path {
+			return ports[i].Stable()
+		}
+	}
+	return path
 }
 
 // complete finds what is missing or does not go together, and puts in what is known.
@@ -172,7 +188,7 @@ func hostOfURL(s string) string {
 }
 
 // write writes the configuration and what belongs to it, and says what is next.
-func (s *initFlags) write(e *env) error {
+func (s *initFlags) write(ctx context.Context, e *env) error {
 	out, err := filepath.Abs(s.out)
 	if err != nil {
 		return err
@@ -191,10 +207,10 @@ func (s *initFlags) write(e *env) error {
 	if err := writeNew(files, s.force); err != nil {
 		return err
 	}
-	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force || setsNothing(out)); err != nil {
+	if err := writeNew([]newFile{{path: out, data: []byte(s.text())}}, s.force); err != nil {
 		return err
 	}
-	s.next(e, out, files)
+	s.next(ctx, e, out, files)
 	return nil
 }
 
@@ -221,11 +237,11 @@ func (s *initFlags) tryOut(out string) error {
 }
 
 // next says what to do with it.
-func (s *initFlags) next(e *env, out string, secrets []newFile) {
+func (s *initFlags) next(ctx context.Context, e *env, out string, secrets []newFile) {
 	fmt.Fprintf(e.out, "written: %s\n", out)
 	for _, f := range secrets {
 		fmt.Fprintf(e.out, "         %s, which only its owner may read\n", f.path)
-		if os.Geteuid() == 0 && serviceUser() == nil {
+		if os.Geteuid() == 0 && serviceUser() == nil && s.dir == "" {
 			fmt.Fprintf(e.out, "         it belongs to root: chown packetboat %s\n", f.path)
 		}
 	}
@@ -237,13 +253,17 @@ func (s *initFlags) next(e *env, out string, secrets []newFile) {
 		at = " -config " + s.out
 	}
 	fmt.Fprint(e.out, "\nnext:\n")
+	cfg, err := config.Load(out, config.Options{})
+	if err == nil {
+		if l, err := takenListener(ctx, cfg); l != nil {
+			fmt.Fprintf(e.out, "  MQTT clients cannot connect to %s: %s:\n      [[listener]]\n      address = \"127.0.0.1:1884\"\n", l.Address, adapters.ListenRemedy(l.Address, err))
+		}
+	}
 	if s.port != "" {
 		fmt.Fprintf(e.out, "  packetboat probe %s\n      what the device sends, and whether the rate is right\n", s.port)
 	}
-	if s.cloud != "" && s.id == "" {
-		if cfg, err := config.Load(out, config.Options{}); err == nil {
-			fmt.Fprintf(e.out, "  the gateway is %q, by its host name: -id NAME gives it another\n", cfg.Gateway.ID)
-		}
+	if s.cloud != "" && s.id == "" && err == nil {
+		fmt.Fprintf(e.out, "  the gateway is %q, by its host name: -id NAME gives it another\n", cfg.Gateway.ID)
 	}
 	if at == "" {
 		fmt.Fprint(e.out, "  systemctl restart packetboat\n")

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"packetboat/adapters/serial"
 	"packetboat/cmd/packetboat/sim"
+	"packetboat/config"
 )
 
 func TestInitWritesWhatCheckTakes(t *testing.T) {
@@ -155,6 +159,37 @@ func TestWhoTriesNeedsNoRights(t *testing.T) {
 	}
 	if cfg.Serial[0].Port != dir+"/sensor" {
 		t.Errorf("the port, which packetboat sim serial -link made, is %s", cfg.Serial[0].Port)
+	}
+}
+
+func TestAPortIsWrittenDownByTheNameThatItKeeps(t *testing.T) {
+	ports := []serial.Info{{Path: "/dev/ttyAMA0"}, {Path: "/dev/ttyUSB0", ByID: "/dev/serial/by-id/usb-A", ByPath: "/dev/serial/by-path/p"}}
+	for given, want := range map[string]string{
+		"/dev/ttyUSB0": "/dev/serial/by-id/usb-A", "/dev/ttyAMA0": "/dev/ttyAMA0", "sensor": "sensor", "": "",
+	} {
+		if got := lastingName(ports, given); got != want {
+			t.Errorf("%q is %q", given, got)
+		}
+	}
+}
+
+func TestAPortThatAnotherProgramHasIsFound(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	text := fmt.Sprintf("[admin]\nsocket = \"\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = %q\n", ln.Addr())
+	cfg, err := config.Parse("packetboat.toml", []byte(text), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := takenListener(t.Context(), cfg); l == nil || l.Address != ln.Addr().String() || err == nil {
+		t.Errorf("%+v, %v", l, err)
+	}
+	ln.Close()
+	if l, err := takenListener(t.Context(), cfg); l != nil || err != nil {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 

@@ -117,6 +117,12 @@ func dispatch(ctx context.Context, args []string, out, errOut *os.File) int {
 			return c.run(ctx, &env{out: out, err: errOut, cmd: &c}, args[1:])
 		}
 		names = append(names, c.name)
+		for way := range strings.SplitSeq(c.args, " | ") {
+			if word, _, _ := strings.Cut(way, " "); word == name {
+				fmt.Fprintf(errOut, "packetboat: there is no command %q; there is packetboat %s %s\n", name, c.name, name)
+				return exitUsage
+			}
+		}
 	}
 	fmt.Fprintf(errOut, "packetboat: there is no command %q; there are %s (packetboat help)\n", name, strings.Join(names, ", "))
 	return exitUsage

@@ -49,6 +49,7 @@ func TestTheCommandLine(t *testing.T) {
 		{"help on a command", []string{"help", "demo"}, 0, "usage: packetboat demo", ""},
 		{"-h on a command", []string{"check", "-h"}, 0, "-config FILE", ""},
 		{"an unknown command names those there are", []string{"start"}, 2, "", `no command "start"; there are `},
+		{"a part of a command names that", []string{"export", "bridge/cloud/0"}, 2, "", `no command "export"; there is packetboat queue export`},
 		{"an unknown flag gives the command's usage", []string{"run", "-x"}, 2, "", "usage: packetboat run"},
 		{"a stray argument too, with what was probably meant", []string{"check", "file.toml"}, 2, "", `unexpected argument "file.toml" (-config file.toml)`},
 		{"version", []string{"version"}, 0, "packetboat ", ""},

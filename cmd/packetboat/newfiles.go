@@ -22,11 +22,12 @@ type newFile struct {
 }
 
 // writeNew writes files that are not there, or with force in place of those that
-// are. Each is there as a whole, or not at all.
+// are. A configuration in which nothing is set, such as the one that the package
+// installs, is as good as none. Each is there as a whole, or not at all.
 func writeNew(files []newFile, force bool) error {
 	for _, f := range files {
 		_, err := os.Lstat(f.path)
-		if err == nil && !force {
+		if err == nil && !force && (f.secret || !setsNothing(f.path)) {
 			return &usageError{fmt.Errorf("%s is there already; -force replaces it, -o FILE writes another", f.path)}
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

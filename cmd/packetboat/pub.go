@@ -275,9 +275,9 @@ func (s *sending) drain(ctx context.Context, most time.Duration) error {
 			}
 			s.take(event)
 		case <-late:
-			return fmt.Errorf("%s in %v; the broker may have it, or not", s.missing(), most)
+			return fmt.Errorf("%s in %v; the broker may have them, or not", s.missing(), most)
 		case <-ctx.Done():
-			return fmt.Errorf("stopped: %s; the broker may have it, or not", s.missing())
+			return fmt.Errorf("stopped: %s; the broker may have them, or not", s.missing())
 		}
 	}
 	return nil
@@ -304,7 +304,7 @@ func (s *sending) lost(err error) error {
 		}
 	}
 	if len(s.flying) > 0 {
-		return fmt.Errorf("%w; %s, the broker may have it, or not", err, s.missing())
+		return fmt.Errorf("%w; %s, the broker may have them, or not", err, s.missing())
 	}
 	return err
 }

@@ -177,6 +177,39 @@ func TestPubAndSubReachAGateway(t *testing.T) {
 	passOn(t, all)
 }
 
+// TestPubKnowsThatAnotherBrokerHasThePort: a Mosquitto that was not stopped would
+// acknowledge what is meant for the gateway.
+func TestPubKnowsThatAnotherBrokerHasThePort(t *testing.T) {
+	taken, other, web := freeAddress(t), freeAddress(t), freeAddress(t)
+	runConfig(t, fmt.Sprintf("[[listener]]\naddress = %q\n", taken))
+	for _, admin := range []string{
+		"socket = \"DIR/admin.sock\"\naddress = \"\"\n",
+		fmt.Sprintf("socket = \"\"\naddress = %q\n", web),
+	} {
+		dir, err := os.MkdirTemp("", "pubsub-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		file := filepath.Join(dir, "packetboat.toml")
+		text := "[gateway]\ndata_dir = \"DIR/data\"\n[queue]\nmin_free = \"1MiB\"\n[admin]\n" + admin +
+			fmt.Sprintf("[[listener]]\naddress = %q\n[[listener]]\naddress = %q\n", taken, other)
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Run("", func(t *testing.T) { // which ends the gateway
+			runFile(t, file)
+			code, _, errOut := call(t, "pub", "-config", file, "-t", "a", "-m", "x", "-q", "1")
+			if want := "what answers on " + taken + " is not the gateway"; code != 1 || !strings.Contains(errOut, want) || !strings.Contains(errOut, "-url "+taken) {
+				t.Errorf("exit code %d: %s", code, errOut)
+			}
+			if code, _, errOut := call(t, "pub", "-config", file, "-listener", other, "-t", "a", "-m", "x"); code != 0 {
+				t.Errorf("exit code %d: %s", code, errOut)
+			}
+		})
+	}
+}
+
 func TestPubAndSubReachMosquitto(t *testing.T) {
 	address := runMosquitto(t, "allow_anonymous true\n")
 	passOn(t, ways{"Mosquitto": {"-url", "mqtt://" + address}})

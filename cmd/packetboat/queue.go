@@ -253,14 +253,7 @@ func printGaps(w io.Writer, gaps []admin.Gap) {
 		if !g.Trusted {
 			fmt.Fprint(w, " by a clock that was not synchronised")
 		}
-		for i, t := range g.Topics {
-			if i == shownTopics {
-				fmt.Fprint(w, ", …")
-				break
-			}
-			fmt.Fprintf(w, ", %s %d", t.Topic, t.Count)
-		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(w, topicsText(&g))
 	}
 }
 

@@ -44,6 +44,7 @@ type reachFlags struct {
 	passwordFile, version       *string
 	ca, cert, key, name, listen *string
 	wait                        waitFlag
+	whose                       func(context.Context) error // see checkWhose; nil: of any broker
 	keep                        *time.Duration
 }
 
@@ -100,6 +101,10 @@ func (r *reachFlags) dial(ctx context.Context, e *env, f *flag.FlagSet, change f
 	if err != nil {
 		return nil, r.failed(where, err)
 	}
+	if err := r.checkWhose(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -111,11 +116,20 @@ func (r *reachFlags) options(e *env, f *flag.FlagSet) (o client.Options, where s
 	if err := r.connect(&o.Connect); err != nil {
 		return o, "", &usageError{err}
 	}
-	where, err = r.server(e, &o)
+	where, r.whose, err = r.server(e, &o)
 	if err != nil {
 		return o, "", &usageError{err}
 	}
 	return o, where, nil
+}
+
+// checkWhose has an error when what answers there is not the gateway that is meant;
+// for what [reachFlags.options] gave.
+func (r *reachFlags) checkWhose(ctx context.Context) error {
+	if r.whose == nil {
+		return nil
+	}
+	return r.whose(ctx)
 }
 
 // connect is what the broker is told.
@@ -202,26 +216,29 @@ func firstLine(from io.Reader) ([]byte, error) {
 
 var errNothing = errors.New("nothing came, not even an empty line")
 
-// server finds where to go.
-func (r *reachFlags) server(e *env, o *client.Options) (where string, err error) {
+// server finds where to go, and for a gateway how to know that it is there.
+func (r *reachFlags) server(e *env, o *client.Options) (where string, whose func(context.Context) error, err error) {
 	if *r.url != "" {
 		o.Server, err = brokerURL(*r.url)
-		return config.HideSecrets(*r.url), err
+		return config.HideSecrets(*r.url), nil, err
 	}
 	cfg, err := config.Load(*r.config, config.Options{})
 	if err != nil {
 		if r.given || os.Getenv("PACKETBOAT_CONFIG") != "" {
-			return "", fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
+			return "", nil, fmt.Errorf("%w\npacketboat %s: -url URL needs no configuration", err, e.cmd.name)
 		}
-		o.Server = "mqtt://127.0.0.1:1883"
+		usual := &config.Config{Listeners: []config.Listener{{Address: "127.0.0.1:1883"}}, Admin: config.Admin{Address: "127.0.0.1:8580"}}
+		o.Server = "mqtt://" + usual.Listeners[0].Address
+		whose = func(ctx context.Context) error { return notTheGateways(ctx, usual, &usual.Listeners[0]) }
 		why, _, _ := strings.Cut(err.Error(), "\n")
-		return "127.0.0.1:1883 (there is no -url, and of the configuration: " + why + ")", nil
+		return usual.Listeners[0].Address + " (there is no -url, and of the configuration: " + why + ")", whose, nil
 	}
 	l, err := pickListener(cfg, *r.listen)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return "the gateway on " + l.Address, toListener(o, l)
+	whose = func(ctx context.Context) error { return notTheGateways(ctx, cfg, l) }
+	return "the gateway on " + l.Address, whose, toListener(o, l)
 }
 
 // brokerURL takes the forms that people write for a broker.

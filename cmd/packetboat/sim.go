@@ -21,9 +21,11 @@ const simHelp = `Devices to try a configuration with, without any hardware:
   modbus             Modbus units on a pseudo terminal, or with -listen behind TCP
   mqtt HOST:PORT     an MQTT client that numbers what it publishes
 
-serial and tcp print the section that reads them. The kinds (-kind) are line, json,
-csv, nmea, delimiter, start-end, slip, cobs, fixed, length and modbus-rtu. Ctrl-C
-ends it.
+serial, tcp and modbus print the section that reads them. The kinds (-kind) are line,
+json, csv, nmea, delimiter, start-end, slip, cobs, fixed, length and modbus-rtu.
+Modbus units are meters: voltage, current, power, frequency and energy are float32
+in the input registers 0, 6, 12, 70 and 72; the holding registers 0 to 9 may be
+written. Ctrl-C ends it.
 `
 
 // simFlags are the flags of packetboat sim.
@@ -193,13 +195,24 @@ func simModbus(ctx context.Context, e *env, s *simFlags, words []string) error {
 	section := "[[modbus]]\nname    = \"sim\"\n"
 	units := ""
 	for id := 1; id <= min(max(*s.units, 1), 247); id++ {
-		holding := map[uint16]uint16{}
-		for r := range uint16(10) {
-			holding[r] = uint16(id)*100 + r
-		}
-		m.Units[byte(id)] = &sim.ModbusUnit{Holding: holding, Dead: id == *s.dead}
-		units += fmt.Sprintf("[[modbus.unit]]\nid = %d\nname = \"unit%d\"\nevery = \"1s\"\nread = [{ name = \"a\", address = 0 }, { name = \"b\", address = 1 }]\n", id, id)
+		u := sim.NewMeter(byte(id))
+		u.Dead = id == *s.dead
+		m.Units[byte(id)] = u
+		units += fmt.Sprintf("[[modbus.unit]]\nid = %d\nname = \"unit%d\"\nevery = \"1s\"\nread = [\n"+
+			"  { name = \"voltage\", table = \"input\", address = 0, type = \"float32\" },\n"+
+			"  { name = \"power\", table = \"input\", address = 12, type = \"float32\" },\n"+
+			"  { name = \"limit\", address = 0, write = true },\n]\n", id, id)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		m.Measure(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-measured
+	}()
 	if *s.listen != "" {
 		ln, err := net.Listen("tcp", *s.listen)
 		if err != nil {

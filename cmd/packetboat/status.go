@@ -175,11 +175,17 @@ func gapText(g *admin.Gap) string {
 	if !g.Trusted {
 		text += " by a clock that was not synchronised"
 	}
-	for i, t := range g.Topics {
-		if i == shownTopics {
-			return text + ", …"
-		}
+	return text + topicsText(g)
+}
+
+// topicsText are the topics of a gap with their counts; an ellipsis says that these
+// are not all.
+func topicsText(g *admin.Gap) (text string) {
+	for _, t := range g.Topics[:min(len(g.Topics), shownTopics)] {
 		text += fmt.Sprintf(", %s %d", t.Topic, t.Count)
+	}
+	if g.More || len(g.Topics) > shownTopics {
+		text += ", …"
 	}
 	return text
 }

@@ -178,7 +178,7 @@ type Status struct {
 // What Status.Flowing is.
 const (
 	FlowYes    = "yes"
-	FlowPartly = "partly" // some bridges or adapters do not work
+	FlowPartly = "partly" // some bridges, adapters or listeners do not work
 	FlowNo     = "no"     // nothing reaches any cloud, or the disk or the queue takes nothing
 )
 
@@ -192,7 +192,7 @@ type Clock struct {
 type Problem struct {
 	What   string `json:"what"`
 	Remedy string `json:"remedy,omitempty"`
-	Of     string `json:"of,omitempty"` // bridge/NAME or adapter/NAME, where it is of one
+	Of     string `json:"of,omitempty"` // bridge/NAME, adapter/NAME or listener/ADDRESS, where it is of one
 }
 
 // Disk is the state of the disk queue.

@@ -58,8 +58,13 @@ func (im *importer) rulesOf(b *bridge) []rule {
 			}
 		}
 	}
+	raised := false
 	for _, r := range up {
-		if r.qos == "0" {
+		switch {
+		case r.qos == "1" && !raised:
+			raised = true // once for a bridge
+			im.changed(r.at, "what was published at QoS 0 goes up at 1 here, by this line and the bridge's others at QoS 1: it is acknowledged, and may come twice; Mosquitto sends it at 0")
+		case r.qos == "0":
 			im.changed(r.at, `goes up at QoS 0, as before: what is on the way when the link breaks is lost, and nobody knows. qos = "keep" sends what was published at QoS 1 or 2 until it is acknowledged`)
 		}
 	}
