@@ -23,6 +23,7 @@ type recovery struct {
 // reading is for a Store that only tells what the log gives.
 type reading struct {
 	until       wal.Pos   // of the log
+	table       bool      // ... and the table of the segment that begins there
 	snapshots   []wal.Pos // to begin with one of these; none: from the log's beginning
 	ledgersOnly bool      // keys and retained messages are of no interest
 }
@@ -30,9 +31,9 @@ type reading struct {
 // recover brings the store to the state of the log's end.
 func (s *Store) recover(dir string, reading *reading) error {
 	r := &recovery{s: s, reading: reading}
-	until := wal.Pos(0)
+	until, table := wal.Pos(0), false
 	if reading != nil {
-		until = reading.until
+		until, table = reading.until, reading.table
 	}
 	from, count, err := r.loadSnapshot()
 	if err != nil {
@@ -46,6 +47,7 @@ func (s *Store) recover(dir string, reading *reading) error {
 		OnCommit:     s.onCommit,
 		OnDamage:     r.damage,
 		Until:        until,
+		UntilTable:   table,
 		OnState:      s.onState,
 		ReadStaged:   s.without("read_only_durable"),
 	}, r.apply)

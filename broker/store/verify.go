@@ -78,6 +78,7 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int64)) (*
 type audit struct {
 	s       *Store
 	until   wal.Pos
+	segment wal.Pos // the newest one: the ledgers know what its table tells
 	ledgers map[uint32]*ledgerCopy
 	last    lastMessage
 	v       Verification
@@ -99,7 +100,7 @@ func (s *Store) beginAudit() *audit {
 		s.progressLocked(true)
 		s.wal.Seal()
 	}
-	a := &audit{s: s, until: s.wal.OpenFrame(), ledgers: map[uint32]*ledgerCopy{}}
+	a := &audit{s: s, until: s.wal.OpenFrame(), segment: s.segment, ledgers: map[uint32]*ledgerCopy{}}
 	for num, c := range s.consumers {
 		at := *c
 		at.skips = append([]skipped(nil), c.skips...)
@@ -212,7 +213,7 @@ func (a *audit) derive() (*Store, error) {
 			return nil, nil
 		}
 		opt := Options{FS: readOnlyFS{a.s.fs}, SegmentSize: a.s.opt.SegmentSize, Clock: a.s.opt.Clock}
-		d, err := open("", opt, &reading{until: a.until, snapshots: from, ledgersOnly: true})
+		d, err := open("", opt, &reading{until: a.until, table: a.segment == a.until, snapshots: from, ledgersOnly: true})
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"packetboat/broker/store/wal"
+	"packetboat/broker/store/wal/simdisk"
 )
 
 // TestALedgerThatOnlyAgreesWithItselfIsFoundOut: counters that are wrong and add
@@ -269,6 +270,56 @@ func TestAGapMarkerComesBeforeTheProgressItMakes(t *testing.T) {
 				if l := b.s.Lookup("c").Lag(); !l.same(&was) {
 					t.Fatalf("%s, %d bytes before the end of the %s: ledger %+v, after a start %+v", what, left, ends, was, l)
 				}
+			}
+		}
+	}
+}
+
+// TestVerifyReadsAllThatRecoveryReads, wherever the process was killed: when a segment
+// has begun and has no frame yet, its table is all that tells of what was finished.
+func TestVerifyReadsAllThatRecoveryReads(t *testing.T) {
+	for ops := 1; ; ops++ {
+		b := newBox(t)
+		b.opt.SegmentSize = 4 << 10
+		b.open().consumer("c")
+		n, killed := 0, false
+		b.disk.Fault = func(simdisk.Op, string) error {
+			if n++; n == ops {
+				killed = true
+				panic(crashHere{})
+			}
+			return nil
+		}
+		func() {
+			defer func() {
+				if r := recover(); r != nil && r != (crashHere{}) {
+					panic(r)
+				}
+			}()
+			for i := range 20 {
+				b.publish(strings.Repeat("x", 600), 1, "c")
+				b.commit()
+				if i%2 == 1 {
+					d := b.next("c")
+					b.consumer("c").Done(d.Seq)
+				}
+			}
+		}()
+		b.disk.Fault = nil
+		if !killed {
+			return
+		}
+		s, err := Open("", Options{FS: readOnlyFS{b.disk}, Clock: b.clock, SegmentSize: b.opt.SegmentSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.Verify(t.Context(), nil)
+		if err != nil || !v.Derived && v.Segments > 0 {
+			t.Fatalf("killed at operation %d: %v, %+v", ops, err, v)
+		}
+		for _, l := range v.Ledgers {
+			if !l.Agrees() {
+				t.Errorf("killed at operation %d: %+v; the log gives %+v", ops, l, l.Counts)
 			}
 		}
 	}

@@ -57,8 +57,10 @@ type Options struct {
 	Log *slog.Logger
 
 	// Until, if not 0, ends the recovery at this position, as if the log ended
-	// there: for readers of a log that goes on.
-	Until Pos
+	// there: for readers of a log that goes on. With UntilTable the table of the
+	// segment that begins there is read, too.
+	Until      Pos
+	UntilTable bool
 
 	// ReadStaged lets Record find what is not durable yet (Lock must be held). It
 	// breaks the promise; for the test that shows that the promise needs it.

@@ -53,7 +53,7 @@ func Open(dir string, from Pos, count uint64, opt Options, apply func(frame, p P
 		s.known = s.pos == FirstPos // nothing was before it
 	}
 	for i := range l.segs {
-		if opt.Until != 0 && s.pos >= opt.Until {
+		if opt.Until != 0 && s.pos >= opt.Until && !(opt.UntilTable && l.segs[i].pos == opt.Until) {
 			break
 		}
 		if err := s.segment(i); err != nil {
