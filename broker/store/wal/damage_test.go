@@ -378,3 +378,16 @@ func TestQuarantineIsBounded(t *testing.T) {
 		t.Fatal("the bytes in quarantine are not those of the log")
 	}
 }
+
+// TestNoFrameBeginsWithinAHeader: what a power cut left of a commit may have, by chance,
+// the position of its place where a header would have it.
+func TestNoFrameBeginsWithinAHeader(t *testing.T) {
+	const pos, header = 0x2af7, 24
+	for o, want := range map[int]int{1: 0, 9: 0, header - 1: 0, header: header, 100: 100} {
+		b := make([]byte, 200)
+		binary.LittleEndian.PutUint64(b[o+8:], uint64(pos+o))
+		if got := wal.BegunFrame(b, pos); got != want {
+			t.Errorf("at %d: %d, not %d", o, got, want)
+		}
+	}
+}

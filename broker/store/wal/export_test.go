@@ -6,3 +6,6 @@ func (l *Log) Waiters() int {
 	defer l.mu.Unlock()
 	return len(l.waiters)
 }
+
+// BegunFrame is begunFrame.
+func BegunFrame(b []byte, pos Pos) int { return begunFrame(b, pos) }

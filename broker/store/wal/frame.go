@@ -112,9 +112,10 @@ func brokenFrame(b []byte, pos Pos) int64 {
 
 // begunFrame returns the offset of the first frame in b, whose own position is
 // pos, that was begun behind its start, broken or not; 0 if there is none. A frame
-// is begun only when all before it are on the disk.
+// is begun only when all before it are on the disk, and none is shorter than its
+// header: there, torn bytes could look like one.
 func begunFrame(b []byte, pos Pos) int {
-	for o := 1; o+frameHeader-8 <= len(b); o++ {
+	for o := frameHeader; o+frameHeader-8 <= len(b); o++ {
 		if framePos(b[o:]) == pos+Pos(o) {
 			return o
 		}
