@@ -113,7 +113,7 @@ func (x *turmoil) send(serial *sim.Serial) {
 		{Topic: "cmd/valve", QoS: 2, Source: x.valve, Addr: x.cloud.address, Rate: 20},
 	} {
 		if p.Addr == "" {
-			p.Addr, p.Rate = door, 200
+			p.Addr, p.Rate = door, 400
 		}
 		if p.Source == x.other {
 			p.Unwanted = func(uint64) { x.unwanted.Add(1) }
@@ -395,7 +395,7 @@ func TestConfigurationsInTurmoil(t *testing.T) {
 	}
 	x.flows()
 	files, memory := x.g.open(), x.g.rss()
-	x.round(scale(80, 600), 0)
+	x.round(scale(150, 3000), 0)
 	x.calm()
 	x.settled(false)
 	t.Logf("a client of a listener that stays, PUBACK: %s", stop())
@@ -407,7 +407,7 @@ func TestConfigurationsInTurmoil(t *testing.T) {
 func TestConfigurationsInTurmoilAndKills(t *testing.T) {
 	t.Parallel()
 	x := newTurmoil(t)
-	x.round(scale(60, 400), 8)
+	x.round(scale(80, 1000), 8)
 	x.calm()
 	x.settled(true)
 	x.g.stop()
