@@ -26,6 +26,16 @@ func (g *Gateway) Reload(ctx context.Context) (admin.Changes, error) {
 	if g.opt.Load == nil {
 		return admin.Changes{}, errors.New("this gateway has no configuration file to read again")
 	}
+	// One after the other from the reading on: of two at once, the one that has read an
+	// older file could be the last to act on it.
+	select {
+	case g.reloading <- struct{}{}:
+		defer func() { <-g.reloading }()
+	case <-g.over:
+		return admin.Changes{}, ErrNotRunning
+	case <-ctx.Done():
+		return admin.Changes{}, ctx.Err()
+	}
 	cfg, err := g.opt.Load()
 	if err != nil {
 		g.logMistakes(err)

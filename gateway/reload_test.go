@@ -108,3 +108,45 @@ func TestAReloadThatCannotBeChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Of two reloads at once the second reads the file when the first has acted on it:
+// what is in force in the end is the newest file.
+func TestReloadsAreOneAfterTheOther(t *testing.T) {
+	text := sections(t, twoBridges)
+	_, g, file := reloadable(t, text)
+	load, second := g.opt.Load, make(chan error, 1)
+	first := true
+	g.opt.Load = func() (*config.Config, error) {
+		cfg, err := load()
+		if !first {
+			return cfg, err
+		}
+		first = false
+		select {
+		case g.reloading <- struct{}{}:
+			t.Error("another reload may begin while the file is read")
+		default:
+		}
+		file(strings.Replace(text, "b/#", "new/#", 1)) // by the time the first acts
+		go func() {
+			_, err := g.Reload(context.Background())
+			second <- err
+		}()
+		return cfg, err
+	}
+	if _, err := g.Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	if got := g.bridges.sections()["two"].Up[0].Filter; got != "new/#" {
+		t.Errorf("in force is %s", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.reloading <- struct{}{}
+	if _, err := g.Reload(ended); err != context.Canceled {
+		t.Errorf("somebody who does not wait: %v", err)
+	}
+}
