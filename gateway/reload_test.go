@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"packetboat/bridge"
 	"packetboat/config"
 	"packetboat/gateway/admin"
 )
@@ -148,5 +149,29 @@ func TestReloadsAreOneAfterTheOther(t *testing.T) {
 	g.reloading <- struct{}{}
 	if _, err := g.Reload(ended); err != context.Canceled {
 		t.Errorf("somebody who does not wait: %v", err)
+	}
+}
+
+// A bridge that takes the place of another, perhaps with its client id and the topic
+// of its status, connects when that one has left.
+func TestBridgesLeaveBeforeOthersConnect(t *testing.T) {
+	text := sections(t, twoBridges)
+	_, g, file := reloadable(t, text)
+	make, made := g.bridges.make, 0
+	g.bridges.make = func(c config.Bridge, replaces *bridge.Bridge) (*bridge.Bridge, error) {
+		made++
+		for _, b := range g.bridges.list {
+			select {
+			case <-b.part.done:
+			default:
+				t.Errorf("bridge %s runs while %s is made", b.Name(), c.Name)
+			}
+		}
+		return make(c, replaces)
+	}
+	file(strings.NewReplacer(`"one"`, `"uno"`, `"two"`, "\"two\"\nkeep_alive = \"7s\"").Replace(text))
+	did, err := g.Reload(t.Context())
+	if want := (admin.Changes{Added: []string{"uno"}, Changed: []string{"two"}, Removed: []string{"one"}}); err != nil || made != 2 || !reflect.DeepEqual(did, want) {
+		t.Errorf("%+v, %v, %d made", did, err, made)
 	}
 }
