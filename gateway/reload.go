@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"packetboat/broker/acl"
 	"packetboat/config"
 	"packetboat/gateway/admin"
 )
@@ -100,8 +101,9 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	}
 	g.logins.users.Reload()
 	was := g.shown.Load() // what is in force
-	if did.Rules, err = g.changeRules(was, cfg); err != nil {
-		return did, err
+	rules, err := rulesOf(cfg)
+	if err != nil {
+		return did, fmt.Errorf("%s: %w", cfg.At("auth.rule"), err)
 	}
 	if did.Limits = cfg.Limits != was.Limits; did.Limits {
 		g.changeLimits(cfg.Limits)
@@ -112,6 +114,10 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	}
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
+	// What adapters have read, and that they go, they publish by the rules that were
+	// theirs.
+	g.devices.halt(deviceSections(cfg))
+	did.Rules = g.changeRules(rules, was, cfg)
 	var e error
 	did.Adapters, e = g.devices.apply(cfg, deviceSections(cfg))
 	err = errors.Join(err, e)
@@ -124,17 +130,12 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 // changeRules puts the access rules of a new configuration in force, with those of
 // its adapters' own topics, and reports whether what the file says of access is
 // another.
-func (g *Gateway) changeRules(was, now *config.Config) (changed bool, err error) {
+func (g *Gateway) changeRules(rules *acl.Rules, was, now *config.Config) (changed bool) {
 	changed = !reflect.DeepEqual(was.Auth.Rules, now.Auth.Rules)
-	if !changed && reflect.DeepEqual(was.Serial, now.Serial) && reflect.DeepEqual(was.TCP, now.TCP) {
-		return false, nil
+	if changed || !reflect.DeepEqual(was.Serial, now.Serial) || !reflect.DeepEqual(was.TCP, now.TCP) {
+		g.broker.SetRules(rules)
 	}
-	rules, err := rulesOf(now)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", now.At("auth.rule"), err)
-	}
-	g.broker.SetRules(rules)
-	return changed, nil
+	return changed
 }
 
 // changeLimits puts other limits in force. What a client may send in a second is
