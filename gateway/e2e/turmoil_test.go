@@ -55,13 +55,18 @@ type turmoilCloud interface {
 }
 
 func newTurmoil(t *testing.T, mosquitto bool) *turmoil {
+	return newTurmoilWith(t, mosquitto, "", func(*turmoil) {})
+}
+
+// newTurmoilWith gives a cloud that is a gateway more sections, and changes the knobs.
+func newTurmoilWith(t *testing.T, mosquitto bool, more string, change func(x *turmoil)) *turmoil {
 	x := &turmoil{t: t, r: dice(t), stop: make(chan struct{}), forbidden: mosquitto}
 	var cloud string
 	if mosquitto {
 		m := newMosquitto(t, anonymous)
 		x.cloud, cloud = m, m.address
 	} else {
-		g := newGateway(t, "")
+		g := newGateway(t, more)
 		g.start()
 		x.cloud, cloud = g, g.mqtt
 	}
@@ -86,6 +91,7 @@ func newTurmoil(t *testing.T, mosquitto bool) *turmoil {
 		t.Fatal(err)
 	}
 	x.base, x.knobs = string(text), newKnobs(&x.at)
+	change(x)
 	x.write(x.knobs.String())
 	x.sources()
 	listen(t, cloud, x.arrived)
