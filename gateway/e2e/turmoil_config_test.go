@@ -115,7 +115,7 @@ func newKnobs(p *places) knobs {
 			up("sensors/#", "topic = \"elsewhere/{1}\""),
 			up("sensors/lanes", "priority = 3") + up("sensors/#", ""),
 			up("sensors/lanes", "priority = 1\nwhen_full = \"reject\"\nmax_size = \"2MiB\"") + up("sensors/+", "topic = \"flat/{1}\"") + up("sensors/#", ""),
-			up("sensors/loose", "qos = 1\npriority = 2") + up("sensors/#", "when_full = \"drop-newest\"\nmax_size = \"16MiB\""),
+			up("sensors/loose", "qos = 1\npriority = 2") + up("sensors/#", "when_full = \"drop-newest\"\nmax_size = \"6MiB\""),
 			up("sensors/loose", "qos = 2\nretain = \"never\"") + up("sensors/#", "min_qos = 1"),
 		}},
 		{name: "cloud.down", versions: []string{

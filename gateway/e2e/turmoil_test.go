@@ -58,7 +58,8 @@ func newTurmoil(t *testing.T, mosquitto bool) *turmoil {
 	return newTurmoilWith(t, mosquitto, "", func(*turmoil) {})
 }
 
-// newTurmoilWith gives a cloud that is a gateway more sections, and changes the knobs.
+// newTurmoilWith gives a cloud that is a gateway more sections; change may change the
+// knobs, and make another gateway.
 func newTurmoilWith(t *testing.T, mosquitto bool, more string, change func(x *turmoil)) *turmoil {
 	x := &turmoil{t: t, r: dice(t), stop: make(chan struct{}), forbidden: mosquitto}
 	var cloud string
@@ -85,13 +86,15 @@ func newTurmoilWith(t *testing.T, mosquitto bool, more string, change func(x *tu
 	} else {
 		serial = nil
 	}
-	x.g = newGateway(t, "")
+	x.knobs = newKnobs(&x.at)
+	if change(x); x.g == nil {
+		x.g = newGateway(t, "")
+	}
 	text, err := os.ReadFile(x.g.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.base, x.knobs = string(text), newKnobs(&x.at)
-	change(x)
+	x.base = string(text)
 	x.write(x.knobs.String())
 	x.sources()
 	listen(t, cloud, x.arrived)
@@ -289,7 +292,9 @@ func (x *turmoil) asked() admin.Changes {
 	x.t.Helper()
 	c := x.api()
 	defer c.Close()
-	did, err := c.Reload(x.t.Context())
+	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
+	defer cancel()
+	did, err := c.Reload(ctx)
 	if err != nil {
 		x.t.Fatalf("reload: %v, with %s", err, x.knobs.state())
 	}
