@@ -83,6 +83,10 @@ func (l *Local) replaySome(ctx context.Context, v *store.View, dead *store.Consu
 	for _, seq := range seqs { // they are in the other queue for sure
 		dead.Done(seq)
 	}
+	// Or a crash within the next half a minute would have them dead again.
+	if err := l.waitWorking(context.WithoutCancel(ctx), dead.Remember()); err != nil {
+		return uint64(len(seqs)), false, fmt.Errorf("wait for the disk: %w", err)
+	}
 	return uint64(len(seqs)), more, fail
 }
 
