@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"packetboat/bridge"
+	"packetboat/broker"
 	"packetboat/config"
 	"packetboat/gateway/admin"
 )
@@ -174,4 +175,41 @@ func TestBridgesLeaveBeforeOthersConnect(t *testing.T) {
 	if want := (admin.Changes{Added: []string{"uno"}, Changed: []string{"two"}, Removed: []string{"one"}}); err != nil || made != 2 || !reflect.DeepEqual(did, want) {
 		t.Errorf("%+v, %v, %d made", did, err, made)
 	}
+}
+
+// What is retained while a bridge is not configured goes up when it is again: its
+// rules are new then.
+func TestRulesOfABridgeThatComesBackAreNew(t *testing.T) {
+	text := sections(t, twoBridges)
+	_, g, file := reloadable(t, text)
+	waiting := func(want uint64) {
+		t.Helper()
+		if got := g.store.Lookup("bridge/two/0").Lag().Messages; got != want {
+			t.Errorf("%d wait, not %d", got, want)
+		}
+	}
+	reload := func(text string) {
+		t.Helper()
+		file(text)
+		if _, err := g.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retain := func(value string) {
+		t.Helper()
+		if _, err := g.broker.Publish(&broker.Message{Topic: "b/1", Payload: []byte(value), QoS: 1, Retain: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retain("first")
+	waiting(1)
+	one, _, _ := strings.Cut(text, "[[bridge]]\nname = \"two\"")
+	reload(one)
+	retain("second")
+	waiting(1)
+	reload(one) // of other parts
+	reload(text)
+	waiting(2)
+	reload(strings.Replace(text, "a/#", "c/#", 1))
+	waiting(2)
 }
