@@ -29,20 +29,34 @@ func (g *Gateway) Reload(ctx context.Context) (admin.Changes, error) {
 	}
 	// One after the other from the reading on: of two at once, the one that has read an
 	// older file could be the last to act on it.
+	var did admin.Changes
+	var err error
+	if e := g.betweenReloads(ctx, func() { did, err = g.readAndAct(ctx) }); e != nil {
+		return admin.Changes{}, e
+	}
+	return did, err
+}
+
+// betweenReloads calls f while the bridges, adapters and listeners stay the same ones.
+func (g *Gateway) betweenReloads(ctx context.Context, f func()) error {
 	select {
 	case g.reloading <- struct{}{}:
 		defer func() { <-g.reloading }()
 	case <-g.over:
-		return admin.Changes{}, ErrNotRunning
+		return ErrNotRunning
 	case <-ctx.Done():
-		return admin.Changes{}, ctx.Err()
+		return ctx.Err()
 	}
+	f()
+	return nil
+}
+
+func (g *Gateway) readAndAct(ctx context.Context) (did admin.Changes, err error) {
 	cfg, err := g.opt.Load()
 	if err != nil {
 		g.logMistakes(err)
 		return admin.Changes{}, err
 	}
-	var did admin.Changes
 	if e := g.do(ctx, func(context.Context) { did, err = g.reload(cfg) }); e != nil {
 		return admin.Changes{}, e
 	}

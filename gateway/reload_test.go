@@ -2,13 +2,16 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"packetboat/bridge"
 	"packetboat/broker"
+	"packetboat/broker/store"
 	"packetboat/config"
 	"packetboat/gateway/admin"
 )
@@ -212,4 +215,42 @@ func TestRulesOfABridgeThatComesBackAreNew(t *testing.T) {
 	waiting(2)
 	reload(strings.Replace(text, "a/#", "c/#", 1))
 	waiting(2)
+}
+
+// A queue is not given to a bridge that a reload is just adding.
+func TestNoQueueIsRenamedInTheMiddleOfAReload(t *testing.T) {
+	text := strings.Replace(sections(t, twoBridges), `socket = ""`, fmt.Sprintf("socket = %q", filepath.Join(t.TempDir(), "s")), 1)
+	one, _, _ := strings.Cut(text, "[[bridge]]\nname = \"two\"")
+	r, g, file := reloadable(t, one)
+	r.await("the socket answers", func() bool { return socketClient(t, g) != nil })
+	if _, err := g.store.Consumer("bridge/old/0", store.LaneIDs(0)); err != nil {
+		t.Fatal(err)
+	}
+	load, renamed := g.opt.Load, make(chan error, 1)
+	g.opt.Load = func() (*config.Config, error) {
+		go func() {
+			_, err := socketClient(t, g).Rename(context.Background(), "bridge/old", "bridge/two")
+			renamed <- err
+		}()
+		return load()
+	}
+	file(text)
+	if _, err := g.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-renamed; err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("renamed to a bridge that runs: %v", err)
+	}
+	if g.store.Lookup("bridge/old/0") == nil {
+		t.Error("the queue is gone")
+	}
+}
+
+func socketClient(t *testing.T, g *Gateway) *admin.Client {
+	c, err := admin.Dial(t.Context(), g.cfg.Admin.Socket)
+	if err != nil {
+		return nil
+	}
+	t.Cleanup(c.Close)
+	return c
 }

@@ -26,6 +26,9 @@ type Server struct {
 	Status func() *Status
 	// Reload has the gateway read its configuration again and act on it.
 	Reload func(ctx context.Context) (Changes, error)
+	// BetweenReloads calls its argument while no bridge or adapter comes or goes; nil:
+	// none does.
+	BetweenReloads func(ctx context.Context, f func()) error
 	// Bridges is how the bridges that run are.
 	Bridges func() *Bridges
 	// Adapters are those that run.
@@ -185,7 +188,15 @@ func (s *Server) rename(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &q) {
 		return
 	}
-	names, err := s.Rename(r.Context(), q.From, q.To)
+	// A bridge that began to use a queue after it was looked for would have another one.
+	var names []string
+	var err error
+	rename := func() { names, err = s.Rename(r.Context(), q.From, q.To) }
+	if s.BetweenReloads == nil {
+		rename()
+	} else if e := s.BetweenReloads(r.Context(), rename); e != nil {
+		err = e
+	}
 	if err == nil {
 		s.Log.Info("queues renamed by an operator", "from", q.From, "to", q.To)
 	}
