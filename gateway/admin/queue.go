@@ -123,6 +123,8 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 		for _, key := range []string{upstreamKey, "gaps", "retained"} {
 			last = last.After(l.moveKey(key, oldName, newName))
 		}
+		// With the session go the commands that came in it and are not released.
+		last = last.After(l.Store.RenameOrigin(from, to))
 	}
 	return names, l.waitWorking(ctx, last)
 }
