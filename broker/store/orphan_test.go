@@ -40,7 +40,7 @@ func TestALaneThatRejectedIsTheFirstToGoOnceNobodyReadsIt(t *testing.T) {
 		if l := gone.Lag(); l.Lost[Dropped] != 500 || l.Messages != 0 {
 			t.Errorf("of the bridge that is gone: %+v", l)
 		}
-	if l := live.Lag(); l.Messages == 0 || !l.balances() {
+		if l := live.Lag(); l.Messages == 0 || !l.balances() {
 			t.Errorf("of the bridge that is there: %+v", l)
 		}
 		stop()
