@@ -430,6 +430,10 @@ func TestConfigurationsInTurmoil(t *testing.T) {
 		x.calm()
 		x.settled(false)
 		t.Logf("a client of a listener that stays, PUBACK: %s", stop())
+		x.g.await("no more files are open than in the beginning", func() bool { return x.g.open() <= files })
+		if last := memory[len(memory)-1]; last > memory[0]+16<<10 {
+			t.Error("memory has grown")
+		}
 		t.Logf("files: %d, then %d; memory in KiB: %d", files, x.g.open(), memory)
 		x.g.stop()
 	})
