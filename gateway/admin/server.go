@@ -47,6 +47,7 @@ type Server struct {
 
 	watching  watching
 	importing imports
+	verifying turn // each reads the whole log, and applies it again in memory
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -164,6 +165,10 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 const progressEvery = 200 * time.Millisecond
 
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	if !s.verifying.take(r.Context()) {
+		return // nobody waits for an answer any more
+	}
+	defer s.verifying.give()
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
 	var told time.Time
 	v, err := s.Verify(r.Context(), func(done, total int64) {
