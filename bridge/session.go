@@ -60,10 +60,11 @@ func (c *conn) settle(present bool, l limits) error {
 		b.count.lostSessions.Add(1)
 		b.log.Info("the server has no session of ours any more; what it had not confirmed is sent as new", "server", c.server)
 	}
-	c.upstream = upstream{Server: c.sessionServer, ClientID: b.cfg.ClientID, Generation: c.upstream.Generation + 1}
+	c.upstream = upstream{Server: c.sessionServer, At: c.server, ClientID: b.cfg.ClientID, Generation: c.upstream.Generation + 1}
 	b.mu.Lock()
 	after := b.restartLocked()
 	b.mu.Unlock()
+	after = after.After(b.forgetOthers(c.upstream))
 	after = after.After(b.saveUpstream(c.upstream))
 	after = after.After(b.store.Forget(b.origin, 0))
 	ctx, cancel := context.WithTimeout(c.ctx, b.cfg.AckTimeout)

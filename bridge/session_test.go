@@ -68,6 +68,33 @@ func TestASessionIsResumedOnlyWhereItWasLastLive(t *testing.T) {
 	}
 }
 
+// TestABridgeThatComesBackDoesNotResumeAnothersSession: one of another name has used
+// the client id meanwhile, and so the identifiers of the session.
+func TestABridgeThatComesBackDoesNotResumeAnothersSession(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		r := newRig(t, nil)
+		r.cfg.SharedSessions = shared
+		life := func(name, server, client string) {
+			r.cfg.Name, r.cfg.Servers, r.cfg.ClientID = name, []string{"mqtt://" + server}, client
+			r.start()
+			r.run()
+			r.awaitState(Online)
+			r.stop()
+		}
+		life("cloud", "cloud.test", "gw")
+		life("new", "cloud.test", "gw")   // takes the session over
+		life("cloud", "cloud.test", "gw") // and back
+		life("cloud", "cloud.test", "gw")
+		life("new", "cloud.test", "gw")
+		life("third", "cloud.test", "own")
+		life("fourth", "other.test", "gw")
+		life("new", "cloud.test", "gw")
+		if got := r.cloud.cleans(); got != "CrCrCrrCrCrCrr" {
+			t.Errorf("shared %v: CONNECTs were %s, want CrCrCrrCrCrCrr", shared, got)
+		}
+	}
+}
+
 func TestSharedServersAreOne(t *testing.T) {
 	r := newRig(t, func(c *config.Bridge) { c.SharedSessions = true })
 	for _, s := range []string{"mqtt://a.test", "mqtt://b.test"} {

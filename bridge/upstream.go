@@ -1,9 +1,11 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"packetboat/broker"
 	"packetboat/broker/store"
@@ -37,7 +39,12 @@ import (
 //	Clean Start for the clean session of MQTT 3.1.1 and do not save the session
 //	while the connection lasts, so that their restart would lose it.
 //
-//	Rule 6. For a lane that the store does not know, the record is deleted
+//	Rule 6. The cloud knows a session by its client id only. A bridge that begins
+//	one deletes the records of other bridges that name the same server and client
+//	id: theirs has ended with it. One that comes back under its old name would else
+//	resume a session whose identifiers another one has used.
+//
+//	Rule 7. For a lane that the store does not know, the record is deleted
 //	before the lane is made. Its packet identifiers begin anew, so a session of
 //	an earlier lane of that name (one that a damaged disk has lost, say) would
 //	swallow its first messages.
@@ -72,6 +79,9 @@ type upstream struct {
 	ClientID   string `json:"client_id"`
 	Generation uint64 `json:"generation"` // sessions begun
 
+	// At is the address at which it was begun; "" in records of earlier versions.
+	At string `json:"at,omitempty"`
+
 	// Filters are what the session is subscribed to at most, so that what the
 	// rules no longer name can be unsubscribed.
 	Filters []string `json:"filters,omitempty"`
@@ -103,7 +113,7 @@ func (b *Bridge) loadUpstream() upstream {
 	return u
 }
 
-// forgetUpstreamOfNewLanes is rule 6.
+// forgetUpstreamOfNewLanes is rule 7.
 func (b *Bridge) forgetUpstreamOfNewLanes() {
 	for i := range lanes {
 		if b.store.Lookup(broker.LaneName(b.origin, i)) == nil {
@@ -112,6 +122,27 @@ func (b *Bridge) forgetUpstreamOfNewLanes() {
 		}
 	}
 }
+
+// forgetOthers is rule 6; u is the session that this bridge begins.
+func (b *Bridge) forgetOthers(u upstream) (after store.Receipt) {
+	for _, name := range b.store.Consumers() {
+		bridge, isLane := strings.CutPrefix(strings.TrimSuffix(name, "/0"), "bridge/")
+		if !isLane || bridge == b.cfg.Name || !strings.HasSuffix(name, "/0") {
+			continue
+		}
+		raw, ok := b.store.Get(SessionKey(bridge))
+		var other upstream
+		if !ok || json.Unmarshal(raw, &other) != nil || other.ClientID != u.ClientID || other.at() != u.at() {
+			continue
+		}
+		b.log.Info("another bridge had this session of the cloud; it begins a new one when it connects again", "other", bridge, "server", u.At, "client_id", u.ClientID)
+		after = after.After(b.store.Delete(SessionKey(bridge)))
+	}
+	return after
+}
+
+// at is the address where the session was begun, as far as the record tells.
+func (u *upstream) at() string { return cmp.Or(u.At, u.Server) }
 
 // saveUpstream stages the record.
 func (b *Bridge) saveUpstream(u upstream) store.Receipt {

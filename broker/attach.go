@@ -260,6 +260,20 @@ func (a *Attachment) queueRetained(those func(rule int) bool) error {
 	return nil
 }
 
+// Abandoned is told of a name that is not attached, and will not be for now: what is
+// retained meanwhile it misses, so all of its rules are new when it comes back.
+func (b *Broker) Abandoned(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attached[name] != nil {
+		return
+	}
+	key := store.Key("attached", name)
+	if _, ok := b.store.Get(key); ok {
+		b.store.Delete(key)
+	}
+}
+
 func servedRecord(subs []Subscription) []byte {
 	b := []byte{recordVersion}
 	for i := range subs {

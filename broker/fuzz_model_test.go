@@ -235,6 +235,9 @@ func (w *play) publish(p *player, name string, qos byte, retain, empty, open boo
 	}
 	w.say("%s publishes %+v, left open %v", p.id, m, open)
 	matched := w.m.publish(p.s, name, string(m.Payload), qos, retain)
+	if open {
+		p.s.unheard[m.ID] = matched == 0
+	}
 	if qos > 0 {
 		p.mine[m.ID] = packet.PUBACK + qos - 1
 		if matched == 0 && p.version == packet.V5 {
@@ -252,6 +255,9 @@ func (w *play) repeat(p *player, id uint16) {
 	}
 	if p.s.open[id] {
 		w.say("%s repeats %d", p.id, id)
+		if p.s.unheard[id] && p.version == packet.V5 {
+			p.code[id] = packet.NoMatchingSubscribers
+		}
 		p.mine[id] = packet.PUBREC
 		p.send(packet.AppendPublish(nil, p.version, &packet.Publish{Topic: "a/b", QoS: 2, Dup: true, ID: id, Payload: []byte("again")}))
 		return

@@ -26,7 +26,19 @@ type received byte
 const (
 	inMemory received = iota + 1 // nothing about it is durable
 	inStore                      // the store knows it and gets a Forget
+
+	// unheard marks, beside these, that nobody subscribed to it: the answer to a
+	// repeat says so as well, or its publisher would take it for delivered.
+	unheard received = 0x40
 )
+
+// code is the reason of the answer, which MQTT 5 has.
+func (k received) code(version byte) byte {
+	if k&unheard != 0 && version == packet.V5 {
+		return packet.NoMatchingSubscribers
+	}
+	return packet.Success
+}
 
 // handlePublish takes a PUBLISH in: it is checked, routed and staged here, in
 // the reader, and answered when it is durable.
@@ -110,18 +122,17 @@ func (c *conn) publishOnce(p *packet.Publish, answer byte) error {
 	if res.err != nil {
 		return c.refusePublish(p, answer, res.err)
 	}
+	kept := inMemory
+	if res.staged {
+		kept = inStore
+	}
+	if res.matched == 0 {
+		kept |= unheard
+	}
 	if p.QoS == 2 {
-		kept := inMemory
-		if res.staged {
-			kept = inStore
-		}
 		c.remember(p.ID, kept)
 	}
-	code := packet.Success
-	if res.matched == 0 && c.version == packet.V5 {
-		code = packet.NoMatchingSubscribers
-	}
-	c.answer(res.receipt, answer, p.ID, code)
+	c.answer(res.receipt, answer, p.ID, kept.code(c.version))
 	return nil
 }
 
@@ -146,10 +157,10 @@ func (c *conn) refusePublish(p *packet.Publish, answer byte, err error) error {
 // repeatPubrec answers a repeated QoS 2 publish when the first one is durable.
 func (c *conn) repeatPubrec(id uint16, kept received) error {
 	var r store.Receipt
-	if kept == inStore {
+	if kept&^unheard == inStore {
 		r, _ = c.b.store.Received(c.session.origin, id)
 	}
-	c.answer(r, packet.PUBREC, id, packet.Success)
+	c.answer(r, packet.PUBREC, id, kept.code(c.version))
 	return nil
 }
 
@@ -158,7 +169,7 @@ func (c *conn) repeatPubrec(id uint16, kept received) error {
 func (c *conn) handlePubrel(a packet.Ack) error {
 	s := c.session
 	kept, held := s.received[a.ID]
-	kept &^= sentNow
+	kept &^= sentNow | unheard
 	if !held && s.recovered {
 		if _, held = c.b.store.Received(s.origin, a.ID); held {
 			kept = inStore

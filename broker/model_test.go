@@ -31,6 +31,7 @@ type modelSession struct {
 	queue     []*modelMsg       // QoS 1 and 2, not acknowledged, in order
 	now       []*modelMsg       // QoS 0, to come
 	open      map[uint16]bool   // QoS 2 publishes that are not released
+	unheard   map[uint16]bool   // those that nobody subscribed to
 	unsure    bool              // which of them the broker knows: not those of which nothing was durable, after a restart
 	will      *packet.Will
 	pending   *packet.Will // with a delay that is not over
@@ -69,7 +70,7 @@ func (m *model) connect(p *packet.Connect) (present bool) {
 	}
 	present = s != nil
 	if s == nil {
-		s = &modelSession{id: p.ClientID, subs: map[string]packet.Filter{}, ids: map[string]uint32{}, open: map[uint16]bool{}}
+		s = &modelSession{id: p.ClientID, subs: map[string]packet.Filter{}, ids: map[string]uint32{}, open: map[uint16]bool{}, unheard: map[uint16]bool{}}
 		m.sessions[p.ClientID] = s
 	}
 	s.connected, s.will, s.expires, s.pending = true, p.Will, p.SessionExpiry, nil

@@ -56,6 +56,30 @@ func TestPublish(t *testing.T) {
 				t.Error("wrong RETAIN")
 			}
 		}},
+		{"MQTT-4.3.3-10 a repeat of what nobody subscribed to is answered so, whoever has subscribed meanwhile", Options{}, func(t *testing.T, r *rig) {
+			for _, change := range []func(*packet.Connect){func(*packet.Connect) {}, persistent} {
+				p, s := r.connect(packet.V5, "p", change), r.connect(packet.V5, "s")
+				m := packet.Publish{Topic: "t", QoS: 2, ID: 1, Payload: []byte("x")}
+				for i := range 3 {
+					p.publish(m)
+					if code := p.wantAck(packet.PUBREC, 1); code != packet.NoMatchingSubscribers {
+						t.Errorf("PUBREC %d: %02x", i, code)
+					}
+					s.subscribe(filter("t", 2))
+					m.Dup = true
+				}
+				p.send(packet.AppendAck(nil, packet.V5, packet.PUBREL, 1, 0))
+				if code := p.wantAck(packet.PUBCOMP, 1); code != packet.Success {
+					t.Errorf("PUBCOMP %02x", code)
+				}
+				p.publish(packet.Publish{Topic: "t", QoS: 2, ID: 1, Payload: []byte("y")})
+				if code := p.wantAck(packet.PUBREC, 1); code != packet.Success {
+					t.Errorf("PUBREC of another message %02x", code)
+				}
+				s.wantMessage("t", "y", 2)
+				s.disconnect(0)
+			}
+		}},
 		{"MQTT-3.8.3-3 no local keeps one's own messages away", Options{}, func(t *testing.T, r *rig) {
 			a, b := r.connect(packet.V5, "a"), r.connect(packet.V5, "b")
 			a.subscribe(packet.Filter{Filter: "t", NoLocal: true})

@@ -77,11 +77,20 @@ type bridgeChanges struct {
 // meanwhile; what of it is in flight is sent again by the same session or, at
 // another server, as that one's first. When a bridge cannot be made, the one
 // before it goes on.
+//
+// All that go or change leave their clouds before another one connects: that may
+// have taken over the client id, or the topic of the status.
 func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error) {
 	was := map[string]*oneBridge{}
 	for _, b := range s.list {
 		was[b.Name()] = b
 	}
+	stays := map[string]bool{}
+	for _, c := range sections {
+		old := was[c.Name]
+		stays[c.Name] = c.Enabled && old != nil && reflect.DeepEqual(old.cfg, c)
+	}
+	s.halt(func(b *oneBridge) bool { return !stays[b.Name()] })
 	var list []*oneBridge
 	for _, c := range sections {
 		if !c.Enabled {
@@ -89,7 +98,7 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 		}
 		old := was[c.Name]
 		delete(was, c.Name)
-		if old != nil && reflect.DeepEqual(old.cfg, c) {
+		if stays[c.Name] {
 			list = append(list, old)
 			continue
 		}
@@ -109,9 +118,6 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 	for _, b := range s.list {
 		if was[b.Name()] == b {
 			did.Removed = append(did.Removed, b.Name())
-			if s.stage != nil {
-				b.part.halt()
-			}
 			b.Close()
 		}
 	}
@@ -119,6 +125,23 @@ func (s *bridges) apply(sections []config.Bridge) (did bridgeChanges, err error)
 	s.list = list
 	s.mu.Unlock()
 	return did, err
+}
+
+// halt ends the runs of those bridges.
+func (s *bridges) halt(those func(b *oneBridge) bool) {
+	if s.stage == nil {
+		return
+	}
+	for _, b := range s.list {
+		if those(b) {
+			b.part.stop() // all at once
+		}
+	}
+	for _, b := range s.list {
+		if those(b) {
+			b.part.halt()
+		}
+	}
 }
 
 // pause halts the bridge called name while f runs, and reports whether there is
@@ -135,15 +158,12 @@ func (s *bridges) pause(name string, f func()) bool {
 	return false
 }
 
-// change makes the bridge of a section in the place of old, which may be nil. It
-// returns old, running again, when that cannot be done.
+// change makes the bridge of a section in the place of old, which may be nil and does
+// not run. It returns old, running again, when that cannot be done.
 func (s *bridges) change(old *oneBridge, c config.Bridge) (*oneBridge, error) {
 	var replaces *bridge.Bridge
 	if old != nil {
 		replaces = old.Bridge
-		if s.stage != nil {
-			old.part.halt()
-		}
 	}
 	b, err := s.make(c, replaces)
 	next := &oneBridge{Bridge: b, cfg: c}

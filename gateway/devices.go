@@ -104,24 +104,43 @@ func (d *devices) detach() {
 	}
 }
 
+// halt ends the runs of the adapters whose sections are not as they were, and tells of
+// each section whether its adapter stays. apply has to follow.
+func (d *devices) halt(sections []deviceSection) (stays map[string]bool) {
+	now := map[string]any{}
+	for _, s := range sections {
+		now[s.name] = s.cfg
+	}
+	stays = map[string]bool{}
+	for name := range now {
+		stays[name] = false
+	}
+	var going []*part
+	for _, x := range d.list {
+		cfg, configured := now[x.Name()]
+		switch {
+		case configured && reflect.DeepEqual(x.section.cfg, cfg):
+			stays[x.Name()] = true
+		case x.part != nil:
+			x.part.stop() // all at once
+			going = append(going, x.part)
+		}
+	}
+	for _, p := range going {
+		p.halt()
+	}
+	return stays
+}
+
 // apply brings the adapters to what is configured. Those whose section is as it was
 // are left alone. The others let go of their ports first, which another one may
 // take then; a command that was not finished is written again by the one that takes
 // its place. When an adapter cannot be made, the one before it goes on.
 func (d *devices) apply(cfg *config.Config, sections []deviceSection) (did admin.Set, err error) {
+	stays := d.halt(sections)
 	was := map[string]*device{}
 	for _, x := range d.list {
 		was[x.Name()] = x
-	}
-	stays := map[string]bool{}
-	for _, s := range sections {
-		old := was[s.name]
-		stays[s.name] = old != nil && reflect.DeepEqual(old.section.cfg, s.cfg)
-	}
-	for _, x := range d.list {
-		if !stays[x.Name()] && d.stage != nil {
-			x.part.halt()
-		}
 	}
 	for _, x := range d.list {
 		if _, configured := stays[x.Name()]; !configured {

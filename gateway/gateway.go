@@ -72,6 +72,8 @@ type Gateway struct {
 
 	work chan func(ctx context.Context) // for the goroutine of Run, see do
 	over chan struct{}                  // closed when Run returns
+
+	reloading chan struct{} // one slot: full while the configuration is read and acted on
 }
 
 // New makes a gateway; nothing is opened or started. The configuration must
@@ -90,6 +92,7 @@ func New(cfg *config.Config, opt Options) *Gateway {
 	g.shown.Store(cfg)
 	g.connects = newConnectPace(cfg.Limits.ConnectsPerSecond)
 	g.work, g.over = make(chan func(context.Context)), make(chan struct{})
+	g.reloading = make(chan struct{}, 1)
 	g.bridges.make = g.newBridge
 	return g
 }

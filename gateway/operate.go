@@ -14,7 +14,7 @@ func (g *Gateway) openAdmin(s *stage) {
 	g.wear = newWear(g.store, int64(g.cfg.Queue.WriteBudget), g.log)
 	s.run("wear", g.wear.run)
 	api := &admin.Server{
-		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, Bridges: g.Bridges, Reset: g.ResetBridge,
+		Local: admin.Local{Store: g.store, InUse: g.uses}, Broker: g.broker, Status: g.Status, Reload: g.Reload, BetweenReloads: g.betweenReloads, Bridges: g.Bridges, Reset: g.ResetBridge,
 		Adapters: g.devices.all, Log: g.log,
 		Configuration: g.configuration, Wear: g.wear.report, Logs: &g.logs, Recorder: &admin.Recorder{Take: g.record},
 	}

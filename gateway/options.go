@@ -109,6 +109,7 @@ func (g *Gateway) warnAbandoned(cfg *config.Config) {
 		}
 	}
 	for owner, n := range waiting {
+		g.broker.Abandoned(owner)
 		if n > 0 {
 			g.log.Warn("messages wait for a bridge or adapter that is not configured or not enabled; they are kept, configure it again under the same name to have them delivered",
 				"queue", owner, "messages", n, "config", cfg.At("").File)

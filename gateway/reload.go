@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"packetboat/broker/acl"
 	"packetboat/config"
 	"packetboat/gateway/admin"
 )
@@ -26,12 +27,36 @@ func (g *Gateway) Reload(ctx context.Context) (admin.Changes, error) {
 	if g.opt.Load == nil {
 		return admin.Changes{}, errors.New("this gateway has no configuration file to read again")
 	}
+	// One after the other from the reading on: of two at once, the one that has read an
+	// older file could be the last to act on it.
+	var did admin.Changes
+	var err error
+	if e := g.betweenReloads(ctx, func() { did, err = g.readAndAct(ctx) }); e != nil {
+		return admin.Changes{}, e
+	}
+	return did, err
+}
+
+// betweenReloads calls f while the bridges, adapters and listeners stay the same ones.
+func (g *Gateway) betweenReloads(ctx context.Context, f func()) error {
+	select {
+	case g.reloading <- struct{}{}:
+		defer func() { <-g.reloading }()
+	case <-g.over:
+		return ErrNotRunning
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f()
+	return nil
+}
+
+func (g *Gateway) readAndAct(ctx context.Context) (did admin.Changes, err error) {
 	cfg, err := g.opt.Load()
 	if err != nil {
 		g.logMistakes(err)
 		return admin.Changes{}, err
 	}
-	var did admin.Changes
 	if e := g.do(ctx, func(context.Context) { did, err = g.reload(cfg) }); e != nil {
 		return admin.Changes{}, e
 	}
@@ -90,8 +115,9 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	}
 	g.logins.users.Reload()
 	was := g.shown.Load() // what is in force
-	if did.Rules, err = g.changeRules(was, cfg); err != nil {
-		return did, err
+	rules, err := rulesOf(cfg)
+	if err != nil {
+		return did, fmt.Errorf("%s: %w", cfg.At("auth.rule"), err)
 	}
 	if did.Limits = cfg.Limits != was.Limits; did.Limits {
 		g.changeLimits(cfg.Limits)
@@ -102,6 +128,10 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 	}
 	b, err := g.bridges.apply(cfg.Bridges)
 	did.Added, did.Changed, did.Removed = b.Added, b.Changed, b.Removed
+	// What adapters have read, and that they go, they publish by the rules that were
+	// theirs.
+	g.devices.halt(deviceSections(cfg))
+	did.Rules = g.changeRules(rules, was, cfg)
 	var e error
 	did.Adapters, e = g.devices.apply(cfg, deviceSections(cfg))
 	err = errors.Join(err, e)
@@ -114,17 +144,12 @@ func (g *Gateway) reload(cfg *config.Config) (did admin.Changes, err error) {
 // changeRules puts the access rules of a new configuration in force, with those of
 // its adapters' own topics, and reports whether what the file says of access is
 // another.
-func (g *Gateway) changeRules(was, now *config.Config) (changed bool, err error) {
+func (g *Gateway) changeRules(rules *acl.Rules, was, now *config.Config) (changed bool) {
 	changed = !reflect.DeepEqual(was.Auth.Rules, now.Auth.Rules)
-	if !changed && reflect.DeepEqual(was.Serial, now.Serial) && reflect.DeepEqual(was.TCP, now.TCP) {
-		return false, nil
+	if changed || !reflect.DeepEqual(was.Serial, now.Serial) || !reflect.DeepEqual(was.TCP, now.TCP) {
+		g.broker.SetRules(rules)
 	}
-	rules, err := rulesOf(now)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", now.At("auth.rule"), err)
-	}
-	g.broker.SetRules(rules)
-	return changed, nil
+	return changed
 }
 
 // changeLimits puts other limits in force. What a client may send in a second is

@@ -209,3 +209,37 @@ func TestAnAdapterThatAReloadBringsKeepsToItsOwnTopics(t *testing.T) {
 		}
 	}
 }
+
+// An adapter that goes together with the rules that it had says that it is offline.
+func TestAnAdapterThatGoesHasItsLastWordByItsOwnRules(t *testing.T) {
+	main, logger := free(t), free(t)
+	listener := fmt.Sprintf("[[listener]]\naddress = %q\n", main)
+	everybody := "[[auth.rule]]\nclient = \"*\"\nsubscribe = [\"#\"]\n"
+	adapter := fmt.Sprintf("[[tcp]]\nname = \"logger\"\nlisten = %q\ntopic = \"a\"\nstatus = \"s\"\n", logger)
+	text := sections(t, listener+everybody+adapter)
+	r, g, file := reloadable(t, text)
+	r.await("the adapter listens", func() bool { return listens(logger) })
+	device, err := net.Dial("tcp", logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	status := func() string {
+		c := dialMQTT(t, main, "reader")
+		_, _ = c.Write(packet.AppendSubscribe(nil, packet.V311, &packet.Subscribe{ID: 1, Filters: []packet.Filter{{Filter: "s"}}}))
+		c.answers(5) // SUBACK
+		head := c.answers(2)
+		if head == nil {
+			return ""
+		}
+		return string(c.answers(int(head[1]))[3:])
+	}
+	r.await("it is online", func() bool { return status() == "online" })
+	file(strings.Replace(text, adapter, "[[auth.rule]]\nadapter = \"*\"\npublish = [\"other\"]\n", 1))
+	if did, err := g.Reload(t.Context()); err != nil || !did.Rules || len(did.Adapters.Removed) != 1 {
+		t.Fatalf("%+v, %v", did, err)
+	}
+	if got := status(); got != "offline" {
+		t.Errorf("an adapter that is gone is %s", got)
+	}
+}

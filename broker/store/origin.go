@@ -29,6 +29,29 @@ func (s *Store) newOriginLocked(num uint32, name string) *origin {
 	return o
 }
 
+// RenameOrigin has what from has published, and not released yet, be that of to: its
+// session goes on under another name. What to held is forgotten.
+func (s *Store) RenameOrigin(from, to string) Receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.origins[from]
+	if o == nil || from == to {
+		return Receipt{}
+	}
+	if old := s.origins[to]; old != nil {
+		s.appendLocked(appendForget(s.scratch[:0], old.num, 0))
+		s.forgetLocked(old, 0)
+	}
+	s.renameOriginLocked(o, strings.Clone(to))
+	return s.appendLocked(appendOrigin(s.scratch[:0], o.num, o.name))
+}
+
+func (s *Store) renameOriginLocked(o *origin, name string) {
+	delete(s.origins, o.name)
+	o.name = name
+	s.origins[name] = o
+}
+
 // originName is the name of a number, "" when it is not known.
 func (s *Store) originName(num uint32) string {
 	if o := s.originNum[num]; o != nil {

@@ -46,11 +46,13 @@ func (c *Consumer) SetLimit(messages, bytes uint64) {
 
 // SetOrphan marks a consumer that nobody reads any more, a bridge that is no
 // longer configured: its messages are kept while there is room and are the
-// first to go.
+// first to go, whatever policy it had. Who reads it again sets its own.
 func (c *Consumer) SetOrphan(orphan bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.orphan = orphan
+	if c.orphan = orphan; orphan {
+		c.policy, c.maxMessages, c.maxBytes = DropOldest, 0, 0
+	}
 }
 
 // admitLocked applies the policies of the targets of a message of size bytes:

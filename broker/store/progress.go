@@ -90,6 +90,43 @@ func (c *Consumer) Prompt() {
 	c.prompt = true
 }
 
+// Remember has what is finished remembered by a commit at once, when the Receipt is
+// durable.
+func (c *Consumer) Remember() Receipt {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.dirty && !c.removed {
+		c.urgentLocked()
+	}
+	return c.progressAtLocked()
+}
+
+// progressAtLocked is when the newest progress that is asked for is durable.
+func (c *Consumer) progressAtLocked() Receipt {
+	s := c.s
+	if c.urgent {
+		return Receipt{uint64(s.wal.OpenFrame())} // the record joins the open frame
+	}
+	for i := len(s.flying) - 1; i >= 0; i-- {
+		if s.flying[i].c == c {
+			return Receipt{uint64(s.flying[i].pos)}
+		}
+	}
+	return Receipt{}
+}
+
+// rememberLocked stages the progress so far. It will be staged again, with what comes
+// behind.
+func (c *Consumer) rememberLocked() {
+	if !c.dirty || c.removed {
+		return
+	}
+	// Not s.scratch nor s.sealBuf: they may hold records for which there is to be room.
+	c.stagePendingLocked(nil)
+	c.s.wal.Append(appendProgress(nil, c))
+}
+
 // Release notes that the peer has the QoS 2 message (PUBREC). PUBREL leaves
 // when the Receipt is durable: otherwise a crash would send the PUBLISH again
 // after the PUBREL, and the peer would take it for a new message.
@@ -107,15 +144,7 @@ func (c *Consumer) Release(seq uint64) Receipt {
 	if s.without("pubrel_after_durable") {
 		return Receipt{}
 	}
-	if c.urgent {
-		return Receipt{uint64(s.wal.OpenFrame())} // the record joins the open frame
-	}
-	for i := len(s.flying) - 1; i >= 0; i-- {
-		if s.flying[i].c == c {
-			return Receipt{uint64(s.flying[i].pos)}
-		}
-	}
-	return Receipt{}
+	return c.progressAtLocked()
 }
 
 // GiveUp ends a message that will not be delivered. It is counted in the ledger

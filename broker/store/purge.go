@@ -57,6 +57,8 @@ func (c *Consumer) purgeLocked(topics *census, first, end uint64, abandoned bool
 // Nothing later is delivered, and no segment freed, before it is durable.
 func (c *Consumer) endRangeLocked(g Gap) Receipt {
 	g.Consumer = c.name
+	// What of the range is finished is no part of the gap, also for whoever reads the log.
+	c.rememberLocked()
 	// The progress that the range being finished makes comes behind the marker, or
 	// whoever reads the log takes it for delivered.
 	c.s.wal.MakeRoom(gapSize(&g))

@@ -178,7 +178,11 @@ func (r *recovery) apply(frame, p wal.Pos, rec []byte) error {
 		r.gap(p, &c)
 	case recOrigin:
 		num := uint32(c.uvarint())
-		if c.err == nil {
+		switch o := s.originNum[num]; {
+		case c.err != nil:
+		case o != nil:
+			s.renameOriginLocked(o, string(c.b))
+		default:
 			s.newOriginLocked(num, string(c.b))
 		}
 	case recTable:

@@ -103,6 +103,9 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.Store.Failed(); err != nil {
+		return nil, fmt.Errorf("rename %s: the disk takes no writes: %w", from, err)
+	}
 	var names []string
 	var last store.Receipt
 	for _, p := range pairs {
@@ -121,8 +124,10 @@ func (l *Local) Rename(ctx context.Context, from, to string) ([]string, error) {
 		for _, key := range []string{upstreamKey, "gaps", "retained"} {
 			last = last.After(l.moveKey(key, oldName, newName))
 		}
+		// With the session go the commands that came in it and are not released.
+		last = last.After(l.Store.RenameOrigin(from, to))
 	}
-	return names, l.Store.Wait(ctx, last)
+	return names, l.waitWorking(ctx, last)
 }
 
 // pairs finds what is to be renamed, and that nothing is in the way of any.

@@ -23,8 +23,8 @@ var replaying sync.Mutex
 // Replay has the dead letters of a bridge go to the cloud once more, each in the lane that gave
 // it up, behind what waits there: for when the rule, the limit or the permission
 // is right now. It returns how many are queued again, durably; on an error so many
-// are, too, and the others are where they were. After a crash in the middle some
-// may go twice. They go at QoS 1 at most, and what says when the gateway received
+// are, too, and the others are where they were. After a crash in the middle, or when the
+// disk fails then, some may go twice. They go at QoS 1 at most, and what says when the gateway received
 // them goes along as a user property.
 func (l *Local) Replay(ctx context.Context, queue string) (n uint64, err error) {
 	dead := l.Store.Lookup(queue)
@@ -43,6 +43,9 @@ func (l *Local) Replay(ctx context.Context, queue string) (n uint64, err error) 
 	for {
 		done, more, err := l.replaySome(ctx, v, dead, end)
 		n += done
+		if err == nil && more {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return n, fmt.Errorf("replay %s: %w", queue, err)
 		}
@@ -72,11 +75,17 @@ func (l *Local) replaySome(ctx context.Context, v *store.View, dead *store.Consu
 			seqs = append(seqs, d.Seq)
 		}
 	}
-	if err := l.Store.Wait(ctx, last); err != nil {
+	// They are on their way, whether somebody still wants to know or not: a dead letter
+	// that stayed one would go once more with the next replay.
+	if err := l.waitWorking(context.WithoutCancel(ctx), last); err != nil {
 		return 0, false, fmt.Errorf("wait for the disk: %w", err)
 	}
 	for _, seq := range seqs { // they are in the other queue for sure
 		dead.Done(seq)
+	}
+	// Or a crash within the next half a minute would have them dead again.
+	if err := l.waitWorking(context.WithoutCancel(ctx), dead.Remember()); err != nil {
+		return uint64(len(seqs)), false, fmt.Errorf("wait for the disk: %w", err)
 	}
 	return uint64(len(seqs)), more, fail
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,6 +110,40 @@ func TestDeadLettersAreReplayedInTheLaneThatGaveThemUp(t *testing.T) {
 				t.Errorf("verify: %+v, %v", v, err)
 			}
 		})
+	}
+}
+
+// goneWaiting is the context of somebody who goes as soon as something waits for it.
+type goneWaiting struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+func (c goneWaiting) Done() <-chan struct{} {
+	c.cancel()
+	return c.Context.Done()
+}
+
+// A client that goes in the middle of a replay leaves no letter dead that is queued
+// again: the next replay would send it twice.
+func TestAReplayWhoseClientGoesRepeatsNothing(t *testing.T) {
+	const n = 300
+	r := newRig(t)
+	lanes := r.deadLetters(n)
+	ctx, cancel := context.WithCancel(t.Context())
+	first, err := r.local.Replay(goneWaiting{ctx, cancel}, "bridge/b/dead")
+	cancel()
+	t.Logf("%d, %v", first, err)
+	queued := func() uint64 { return lanes[0].Lag().Messages + lanes[1].Lag().Messages }
+	if got := queued(); got != first {
+		t.Errorf("%d are queued, %d were told", got, first)
+	}
+	if _, err := r.local.Replay(ctx, "bridge/b/dead"); first < 2*n && !errors.Is(err, context.Canceled) {
+		t.Errorf("for somebody who is gone: %v", err)
+	}
+	rest, err := r.local.Replay(t.Context(), "bridge/b/dead")
+	if err != nil || queued() != 2*n {
+		t.Errorf("%d and %d were replayed, %d are queued, %v", first, rest, queued(), err)
 	}
 }
 

@@ -26,6 +26,9 @@ type Server struct {
 	Status func() *Status
 	// Reload has the gateway read its configuration again and act on it.
 	Reload func(ctx context.Context) (Changes, error)
+	// BetweenReloads calls its argument while no bridge or adapter comes or goes; nil:
+	// none does.
+	BetweenReloads func(ctx context.Context, f func()) error
 	// Bridges is how the bridges that run are.
 	Bridges func() *Bridges
 	// Adapters are those that run.
@@ -44,6 +47,7 @@ type Server struct {
 
 	watching  watching
 	importing imports
+	verifying turn // each reads the whole log, and applies it again in memory
 }
 
 // Listen opens the socket at path for whoever may write to it: the owner and the
@@ -161,6 +165,10 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 const progressEvery = 200 * time.Millisecond
 
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	if !s.verifying.take(r.Context()) {
+		return // nobody waits for an answer any more
+	}
+	defer s.verifying.give()
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
 	var told time.Time
 	v, err := s.Verify(r.Context(), func(done, total int64) {
@@ -185,7 +193,15 @@ func (s *Server) rename(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &q) {
 		return
 	}
-	names, err := s.Rename(r.Context(), q.From, q.To)
+	// A bridge that began to use a queue after it was looked for would have another one.
+	var names []string
+	var err error
+	rename := func() { names, err = s.Rename(r.Context(), q.From, q.To) }
+	if s.BetweenReloads == nil {
+		rename()
+	} else if e := s.BetweenReloads(r.Context(), rename); e != nil {
+		err = e
+	}
 	if err == nil {
 		s.Log.Info("queues renamed by an operator", "from", q.From, "to", q.To)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"packetboat/cmd/packetboat/sim"
@@ -36,6 +37,12 @@ func TestDeadLettersGoOnceTheCloudTakesThem(t *testing.T) {
 	settled(t, &tally)
 	if n := dead(); n != 0 {
 		t.Errorf("%d are still dead", n)
+	}
+	// Nor are they when the gateway has been killed: a second replay repeats nothing.
+	g.signal(syscall.SIGKILL)
+	g.start()
+	if n := dead(); n != 0 {
+		t.Errorf("%d are dead again", n)
 	}
 	g.stop()
 	cloud.stop()

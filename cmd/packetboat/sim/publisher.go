@@ -31,6 +31,10 @@ type Publisher struct {
 	// Stop, when closed, ends Run once all that is in flight is acknowledged.
 	Stop <-chan struct{}
 
+	// Unwanted, if not nil, is called for each number that the server has acknowledged
+	// with No matching subscribers (MQTT 5), instead of counting it as acknowledged.
+	Unwanted func(n uint64)
+
 	// Refused counts publishes that the server did not take; they are given up.
 	Refused atomic.Uint64
 	// Forgotten counts connects at which the server did not know the session.
@@ -47,6 +51,7 @@ type flight struct {
 	n        uint64
 	id       uint16
 	received bool // PUBREC came
+	unwanted bool // nobody subscribes to it, the server said
 }
 
 // Run publishes until Count or Stop, and all of it is acknowledged; or until
@@ -199,6 +204,7 @@ func (p *Publisher) take(a ackEvent) {
 		return
 	}
 	f := &p.flying[i]
+	f.unwanted = f.unwanted || a.code == packet.NoMatchingSubscribers
 	switch {
 	case a.code >= 0x80 && (a.typ == packet.PUBACK || a.typ == packet.PUBREC):
 		p.Refused.Add(1)
@@ -207,11 +213,19 @@ func (p *Publisher) take(a ackEvent) {
 		p.out = packet.AppendAck(p.out, p.Version, packet.PUBREL, f.id, packet.Success)
 		return
 	case a.typ == packet.PUBACK && p.QoS == 1 || a.typ == packet.PUBCOMP && p.QoS == 2:
-		p.Source.Acked(f.n)
+		p.acknowledged(f)
 	default:
 		return
 	}
 	p.flying = append(p.flying[:i], p.flying[i+1:]...)
+}
+
+func (p *Publisher) acknowledged(f *flight) {
+	if f.unwanted && p.Unwanted != nil {
+		p.Unwanted(f.n)
+		return
+	}
+	p.Source.Acked(f.n)
 }
 
 type ackEvent struct {
