@@ -19,17 +19,23 @@ func (c *conn) acknowledged(typ byte, id uint16, code byte) {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	c.acknowledgedLocked(typ, id, code)
-	c.link.patient = c.hasEnoughLocked()
+	c.link.patience = c.patienceLocked()
 }
 
-// hasEnoughLocked reports whether the server has enough to work on, so that the
-// pump need not send one message for each that is acknowledged: servers that
-// answer one by one would cost us a wake-up and two system calls for each. Not
-// much is held back: a server that gathers its answers until TCP acknowledges the
-// ones before (Nagle) waits for what we send.
-func (c *conn) hasEnoughLocked() bool {
+// workTime is what a server takes for a message at least.
+const workTime = 4 * time.Microsecond
+
+// patienceLocked is how long the server has enough to work on, so that its
+// acknowledgements may gather, and the pump need not send one message for each that
+// comes: servers that answer one by one would cost us a wake-up and three system calls
+// for each. Not much is held back: a server that gathers its answers until TCP
+// acknowledges the ones before (Nagle) waits for what we send.
+func (c *conn) patienceLocked() time.Duration {
 	most, n := c.limits.inFlight, c.inFlightLocked()
-	return n > most/2 && most-n < most/16 && c.answers.Len() == 0
+	if n <= most/2 || most-n >= most/16 || c.answers.Len() > 0 {
+		return 0
+	}
+	return min(time.Duration(n)*workTime, kickDelay)
 }
 
 func (c *conn) acknowledgedLocked(typ byte, id uint16, code byte) {
@@ -64,7 +70,7 @@ func (c *conn) acks(packets []byte) {
 		packets = packets[n:]
 		c.acknowledgedLocked(typ, a.ID, a.Code)
 	}
-	c.link.patient = c.hasEnoughLocked()
+	c.link.patience = c.patienceLocked()
 }
 
 // pubackLocked is the end of a QoS 1 message.

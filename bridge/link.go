@@ -35,9 +35,10 @@ type link struct {
 	from, to int
 	through  int // bytes of the packet that is being read by the reader's caller
 
-	// patient: what was read last need not wake the pump at once. The reader's own.
-	patient bool
-	soon    atomic.Bool // it is woken within kickDelay
+	// patience is how long more of what was read last may gather, without a wake-up of
+	// the pump for it. The reader's own.
+	patience time.Duration
+	soon     atomic.Bool // the pump is woken within kickDelay
 
 	// acks takes acknowledgements, whole packets, as many as have come together; nil:
 	// they are read like all others. Set before the first Read.
@@ -193,12 +194,13 @@ func (l *link) more() error {
 		l.to = copy(l.in, l.in[l.from:l.to])
 		l.from = 0
 	}
-	if l.patient {
+	if l.patience > 0 {
 		l.kickSoon()
+		time.Sleep(l.patience) // kickDelay at most: too short for Close and deadlines to matter
 	} else {
 		l.kick()
 	}
-	l.patient = false
+	l.patience = 0
 	n, err := l.raw.Read(l.in[l.to:])
 	if n == 0 && err != nil {
 		l.fail(err)
