@@ -27,9 +27,10 @@ restored from a backup, or on a copied SD card. Packet identifiers mean somethin
 only together with what the queue remembers; an old queue in a newer session has
 the cloud take new messages for repeats and drop them. Nothing of the queue is
 lost. What had been in flight goes again as new: at most one window (bridge.inflight)
-may arrive twice, QoS 2 included. A bridge that runs is disconnected and connects
-again; when no gateway runs, its data directory is changed (-dir: one without a
-configuration). After a restore, reset before the first start.
+may arrive twice, QoS 2 included; commands that wait in the session at the cloud
+go with it. A bridge that runs is disconnected and connects again; when no gateway
+runs, its data directory is changed (-dir: one without a configuration). After a
+restore, reset before the first start.
 `
 
 const bridgeUsage = "packetboat bridge ls | reset NAME"
