@@ -96,33 +96,14 @@ func TestPurgeAndRenameOutliveACrash(t *testing.T) {
 // remembered with another commit.
 func TestWhatWasFinishedBeforeAPurgeIsDeliveredOverACrash(t *testing.T) {
 	for _, qos := range []byte{1, 2} {
-		disk, clock := simdisk.New(), &fakeClock{id: 1}
-		open := func() *Store {
-			s, err := Open("", Options{FS: disk, SegmentSize: 64 << 10, Clock: clock})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		}
-		s := open()
-		c, err := s.Consumer("bridge/b/0", LaneIDs(0))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := newBox(t).open()
 		for range 10 {
-			if _, err := s.Publish(&Message{Topic: "t", Payload: []byte("x"), QoS: qos}, []Target{{Consumer: c, QoS: qos}}); err != nil {
-				t.Fatal(err)
-			}
+			b.publish("x", qos, "c")
 		}
-		if err := s.Commit(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		var d Delivery
+		b.commit()
+		c := b.consumer("c")
 		for range 6 {
-			if !c.TryNext(&d) {
-				t.Fatal("nothing to deliver")
-			}
-			if d.Seq != 1 { // one is left
+			if d := b.next("c"); d.Seq != 1 { // one is left
 				c.Done(d.Seq)
 			}
 		}
@@ -130,10 +111,9 @@ func TestWhatWasFinishedBeforeAPurgeIsDeliveredOverACrash(t *testing.T) {
 			t.Fatalf("purged %d of 5", n)
 		}
 		want := c.Lag()
-		if err := s.Commit(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		got := open().Lookup("bridge/b/0").Lag()
+		b.commit()
+		b.crash(1)
+		got := b.consumer("c").Lag()
 		if !got.same(&want) || got.Lost[Purged] != 5 {
 			t.Errorf("QoS %d: ledger %+v, before the crash %+v", qos, got, want)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"packetboat/gateway/admin"
+	"packetboat/gateway/quantity"
 )
 
 // An import sends batches of so many lines or bytes, whatever comes first: each is
@@ -169,7 +170,7 @@ func (x *exportFile) surveyed(ctx context.Context, e *env) (survey, error) {
 	case s.Wrong > shownErrors:
 		return s, fmt.Errorf("%d lines of %s are wrong, these are the first; nothing was queued", s.Wrong, x.name)
 	case s.Wrong > 0:
-		return s, fmt.Errorf("%d lines of %s are wrong; nothing was queued", s.Wrong, x.name)
+		return s, fmt.Errorf("%s wrong in %s; nothing was queued", quantity.Count(s.Wrong, "line is", "lines are"), x.name)
 	case x.from > max(s.Lines, 1):
 		return s, fmt.Errorf("%s has %d lines, and -from says %d", x.name, s.Lines, x.from)
 	}
@@ -186,7 +187,7 @@ func checkExport(ctx context.Context, e *env, q *queueFlags, words []string) err
 	if err == nil && *q.json {
 		err = json.NewEncoder(e.out).Encode(s)
 	} else if err == nil {
-		fmt.Fprintf(e.out, "%s: %d messages, about %d bytes in the queue; nothing is wrong with them\n", x.name, s.Messages, s.Bytes)
+		fmt.Fprintf(e.out, "%s: %s, about %s in the queue; nothing is wrong\n", x.name, quantity.Count(s.Messages, "message", "messages"), quantity.Bytes(s.Bytes))
 		tellNote(e, s.Note)
 	}
 	return errors.Join(err, x.close())
@@ -337,8 +338,8 @@ func (i *importing) send(ctx context.Context, lines [][]byte, end bool) error {
 	case isRefusal(err) || len(lines) == 0:
 		return i.stopped(err)
 	}
-	return fmt.Errorf("%w; %d messages are queued for sure; go on with -from %d: those of the lines up to %d may be queued, too, and then come twice",
-		err, i.did.Queued, i.next, i.next+len(lines)-1)
+	return fmt.Errorf("%w; %s queued for sure; go on with -from %d: those of the lines up to %d may be queued, too, and then come twice",
+		err, quantity.Count(i.did.Queued, "message is", "messages are"), i.next, i.next+len(lines)-1)
 }
 
 // isRefusal reports whether nothing was done with a batch.
@@ -352,7 +353,7 @@ func isRefusal(err error) bool {
 
 // stopped adds to an error what is queued, and how to go on.
 func (i *importing) stopped(err error) error {
-	return fmt.Errorf("%w; %d messages are queued; go on with -from %d", err, i.did.Queued, i.next)
+	return fmt.Errorf("%w; %s queued; go on with -from %d", err, quantity.Count(i.did.Queued, "message is", "messages are"), i.next)
 }
 
 func (i *importing) print(end bool, err error) error {
@@ -365,7 +366,7 @@ func (i *importing) print(end bool, err error) error {
 
 // tell says what was done.
 func (i *importing) tell() {
-	fmt.Fprintf(i.out, "%s: %d messages queued\n", i.queue, i.did.Queued)
+	fmt.Fprintf(i.out, "%s: %s queued\n", i.queue, quantity.Count(i.did.Queued, "message", "messages"))
 	if n := i.did.Expired; n > 0 {
 		fmt.Fprintf(i.out, "%d had expired and were left out\n", n)
 	}

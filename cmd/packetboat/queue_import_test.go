@@ -124,10 +124,10 @@ func TestWhatIsWrongWithAnImport(t *testing.T) {
 		want []string
 	}{
 		{"each wrong line is named, and nothing is queued", []string{"import", "bridge/cloud/0", damaged}, 1,
-			[]string{damaged + `:2: "topic" has a wildcard`, damaged + ":5: the line is cut off", "2 lines of " + damaged + " are wrong; nothing was queued"}},
+			[]string{damaged + `:2: "topic" has a wildcard`, damaged + ":5: the line is cut off", "2 lines are wrong in " + damaged + "; nothing was queued"}},
 		{"a check says the same", []string{"import", "bridge/cloud/0", damaged, "-check"}, 1, []string{damaged + ":2:", damaged + ":5:"}},
 		{"only the first of many", []string{"import", "bridge/cloud/0", file(strings.Split(strings.Repeat("x\n", 30), "\n")...)}, 1, []string{":10:", "30 lines of", "these are the first"}},
-		{"lines before -from are not looked at", []string{"import", "bridge/cloud/0", file("x", good), "-from", "2", "-check"}, 0, []string{"1 messages"}},
+		{"lines before -from are not looked at", []string{"import", "bridge/cloud/0", file("x", good), "-from", "2", "-check"}, 0, []string{"1 message,"}},
 		{"behind the end", []string{"import", "bridge/cloud/0", file(good), "-from", "3"}, 1, []string{"has 1 lines, and -from says 3"}},
 		{"no such line", []string{"import", "bridge/cloud/0", file(good), "-from", "0"}, 1, []string{"count from 1 on"}},
 		{"a check of what is fine", []string{"import", "bridge/cloud/0", file(good, good), "-check"}, 0, []string{"2 messages", "nothing is wrong"}},
@@ -139,7 +139,7 @@ func TestWhatIsWrongWithAnImport(t *testing.T) {
 		{"too many words", []string{"import", "bridge/cloud/0", "a", "b"}, 2, []string{"usage: packetboat queue import QUEUE [FILE]"}},
 		{"more than the directory may have", []string{"import", "bridge/cloud/0", file(good), "-config", tooSmall(t)}, 2, []string{"max_size"}},
 		{"what the export says of itself", []string{"import", "bridge/cloud/0", file(`{"message":`+good+`}`, `{"error":"2 messages of a are damaged; those are not shown"}`)}, 0,
-			[]string{"1 messages queued", "the export is not complete, it says at its end: 2 messages of a are damaged"}},
+			[]string{"1 message queued", "the export is not complete, it says at its end: 2 messages of a are damaged"}},
 		{"an empty file", []string{"import", "bridge/cloud/0", file()}, 0, []string{"0 messages queued"}},
 		{"all the same, three wait, and the one that was said", []string{"ls"}, 0, []string{"bridge/cloud/0  4"}},
 	} {
