@@ -55,6 +55,7 @@ type conn struct {
 	user          string // who the client is, as authenticated; "" = anonymous
 	certified     bool   // user is from a certificate
 	claimed       string // the user that a refused client has said to be, for the log
+	claimedID     string // likewise the client id
 	maxPacket     int    // of the client; 0 = no limit
 	receiveMax    int    // of the client
 	noProblemInfo bool   // the client wants no reason strings but in CONNACK and DISCONNECT
@@ -123,7 +124,7 @@ func (c *conn) serve(listener net.Addr) {
 }
 
 func (c *conn) logEnd(err error) {
-	id := ""
+	id := c.claimedID
 	if c.session != nil {
 		id = c.session.id
 	}

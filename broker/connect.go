@@ -132,6 +132,7 @@ func (c *conn) readConnect() (*packet.Connect, error) {
 
 // refuse sends a CONNACK with an error. A broken connection loses it.
 func (c *conn) refuse(p *packet.Connect, err error) {
+	c.claimedID = p.ClientID[:min(len(p.ClientID), maxClaimed)]
 	code, version := packet.CodeOf(err), p.Version
 	if version != packet.V5 && packet.ReturnCode(code) == 0xff { // [MQTT-3.2.2-6]
 		return

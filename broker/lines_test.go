@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -45,5 +47,27 @@ func TestTheTopicsOfLinesStay(t *testing.T) {
 	}
 	if want := "topic=meters/meter-2/kwh"; !strings.Contains(out.String(), want) {
 		t.Errorf("no %s in\n%s", want, out.String())
+	}
+}
+
+// TestARefusedClientIsNamed in the line about it, though it has no session.
+func TestARefusedClientIsNamed(t *testing.T) {
+	lines, w := io.Pipe()
+	r := rigTCP(t, Options{
+		Authenticate: func(*Credentials) (string, byte) { return "", packet.BadUserNameOrPassword },
+		Log:          slog.New(slog.NewTextHandler(w, nil)),
+	})
+	defer lines.Close() // nothing waits for a reader any more
+	c := r.dial()
+	if ack := c.connect(&packet.Connect{Version: packet.V5, ClientID: "meter-1", CleanStart: true, User: "ann", HasUser: true}); ack.Code != packet.BadUserNameOrPassword {
+		t.Fatalf("CONNACK 0x%02X", ack.Code)
+	}
+	for s := bufio.NewScanner(lines); s.Scan(); {
+		if line := s.Text(); strings.Contains(line, "connection closed") {
+			if !strings.Contains(line, "client=meter-1") || !strings.Contains(line, "user=ann") {
+				t.Error(line)
+			}
+			return
+		}
 	}
 }
