@@ -21,11 +21,8 @@ const reserveSegments = 4
 //
 // WaitForRoom, the other errors, and whose the slices are, are as with Publish.
 func (s *Store) Append(m *Message, to Target) (Receipt, error) {
-	if int64(len(m.Payload)+len(m.Props)+len(m.Topic)) > s.opt.SegmentSize/2 {
-		return Receipt{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(m.Payload)+len(m.Props)+len(m.Topic), s.opt.SegmentSize/2)
-	}
-	if err := s.wal.Failed(); err != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrFailed, err)
+	if err := s.checkStorable(m); err != nil {
+		return Receipt{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,17 +67,18 @@ func (s *Store) spareRoomLocked(size int64) bool {
 		return true
 	}
 	room := s.roomLocked()
-	if room < reserveSegments*s.opt.SegmentSize+4*s.snap.size+size {
+	if room < s.reserveLocked()+size {
 		return false
 	}
 	if s.waitsLocked() {
 		s.tight.Store(true)
 		s.wakeKeeper()
 	}
-	s.credit = min(room, s.opt.SegmentSize/4)
-	s.diskFree -= s.credit // until it is measured again
-	return s.hardRoomLocked() > -s.opt.SegmentSize/2
+	return s.grantLocked(room)
 }
+
+// reserveLocked is what Append leaves to those who publish.
+func (s *Store) reserveLocked() int64 { return reserveSegments*s.opt.SegmentSize + 4*s.snap.size }
 
 // Fits says why so many messages of so many bytes in all would not fit, about:
 // Append would refuse one of them with ErrFull.
@@ -91,7 +89,7 @@ func (c *Consumer) Fits(messages, bytes int64) error {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := max(s.sizeRoomLocked(s.unpinnedLocked())-reserveSegments*s.opt.SegmentSize-4*s.snap.size, 0)
+	left := max(s.sizeRoomLocked(s.unpinnedLocked())-s.reserveLocked(), 0)
 	switch {
 	case c.maxMessages > 0 && c.queued+uint64(messages) > c.maxMessages:
 		return fmt.Errorf("%d messages, and %s may have %d, of which %d are there", messages, c.name, c.maxMessages, c.queued)

@@ -201,8 +201,14 @@ func (s *Store) haveRoomLocked(size int64) bool {
 		s.tight.Store(true)
 		s.wakeKeeper()
 	}
+	return s.grantLocked(room)
+}
+
+// grantLocked gives credit for what is staged next, of so much room. It returns false
+// when those who did not wait have used up what there is beyond the bound.
+func (s *Store) grantLocked(room int64) bool {
 	if s.hardRoomLocked() <= -s.opt.SegmentSize/2 {
-		return false // whoever did not wait
+		return false
 	}
 	s.credit = min(room, s.opt.SegmentSize/4)
 	s.diskFree -= s.credit // until it is measured again

@@ -26,11 +26,8 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 	if len(to) == 0 && !m.Retain {
 		return s.holdID(m), nil
 	}
-	if int64(len(m.Payload)+len(m.Props)+len(m.Topic)) > s.opt.SegmentSize/2 {
-		return Receipt{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(m.Payload), s.opt.SegmentSize/2)
-	}
-	if err := s.wal.Failed(); err != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrFailed, err)
+	if err := s.checkStorable(m); err != nil {
+		return Receipt{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,6 +52,17 @@ func (s *Store) Publish(m *Message, to []Target) (Receipt, error) {
 		return Receipt{uint64(s.wal.OpenFrame())}, nil // left out everywhere, and that is told
 	}
 	return s.stageApartLocked(m, left, o), nil
+}
+
+// checkStorable says why m cannot be staged now, whatever room there is.
+func (s *Store) checkStorable(m *Message) error {
+	if size := len(m.Payload) + len(m.Props) + len(m.Topic); int64(size) > s.opt.SegmentSize/2 {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, s.opt.SegmentSize/2)
+	}
+	if err := s.wal.Failed(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return nil
 }
 
 // stageApartLocked stages m once for each time that it goes to the same consumer: a
