@@ -132,8 +132,7 @@ func (b *benchFlags) run(ctx context.Context, e *env, f *flag.FlagSet, words []s
 	if err := b.checkWhose(ctx); err != nil {
 		return false, err
 	}
-	cfg := b.gatewayOf()
-	if err := b.stayHere(e, cfg, where); err != nil {
+	if err := b.stayHere(e, b.gateway, where); err != nil {
 		return false, &usageError{err}
 	}
 	o := bench.Options{
@@ -145,7 +144,7 @@ func (b *benchFlags) run(ctx context.Context, e *env, f *flag.FlagSet, words []s
 	}
 	progress := newBenchProgress(e.err, &o)
 	o.Progress = progress.show
-	watch := watchGateway(ctx, cfg)
+	watch := watchGateway(ctx, b.gateway)
 	defer watch.close()
 	o.Settled = func() { watch.end(context.WithoutCancel(ctx), dial.Connect.ClientID) }
 	if !*b.json {
@@ -182,19 +181,6 @@ func (b *benchFlags) at(words []string) error {
 	}
 	*b.url = words[0]
 	return nil
-}
-
-// gatewayOf is the configuration of the gateway that is measured; nil: another broker
-// is, or it is not known.
-func (b *benchFlags) gatewayOf() *config.Config {
-	if *b.url != "" {
-		return nil
-	}
-	cfg, err := config.Load(*b.config, config.Options{})
-	if err != nil {
-		return nil // options has said what is wrong, or there is none
-	}
-	return cfg
 }
 
 // stayHere refuses what a bridge would carry to the cloud.

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -112,7 +113,7 @@ func (b *benchReport) print(out io.Writer) error {
 	if b.Acks != nil {
 		fmt.Fprintf(w, "  after\t%s\n", quantiles(b.Acks.hist))
 	}
-	for _, reason := range sortedKeys(b.Refused) {
+	for _, reason := range slices.Sorted(maps.Keys(b.Refused)) {
 		fmt.Fprintf(w, "REFUSED\t%d: %s\n", b.Refused[reason], reason)
 	}
 	if b.Unanswered > 0 {
@@ -125,7 +126,7 @@ func (b *benchReport) print(out io.Writer) error {
 	if b.Unknown != "" {
 		fmt.Fprintf(w, "gateway\tits CPU time and writes are not known: %s\n", b.Unknown)
 	}
-	for _, reason := range sortedKeys(b.Broken) {
+	for _, reason := range slices.Sorted(maps.Keys(b.Broken)) {
 		fmt.Fprintf(w, "BROKEN\t%s: %s\n", quantity.Count(b.Broken[reason], "connection", "connections"), visible(reason))
 	}
 	if b.Left {
@@ -166,15 +167,6 @@ func perSecond(r float64) string {
 
 func megabytes(perSecond float64) string { return fmt.Sprintf("%.2f", perSecond/1e6) }
 
-func sortedKeys(m map[string]uint64) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 // benchedGateway is what a run has cost the gateway, all else that it did meanwhile
 // included.
 type benchedGateway struct {
@@ -200,12 +192,12 @@ func (g *benchedGateway) print(w io.Writer, b *benchReport) {
 		fmt.Fprintf(w, "disk\t%.0f bytes written for a message (%s in all), %s, %.1f messages each\n",
 			g.PerOne, quantity.Bytes(g.Written), quantity.Count(g.Syncs, "sync", "syncs"), float64(b.done())/float64(g.Syncs))
 	}
-	for _, why := range sortedKeys(g.Lost) {
+	for _, why := range slices.Sorted(maps.Keys(g.Lost)) {
 		fmt.Fprintf(w, "  of the session\t%d %s: it holds as much as broker.max_session_messages and max_session_size say\n", g.Lost[why], why)
 	}
 	if len(g.Queued) > 0 {
 		var others []string
-		for _, q := range sortedKeys(g.Queued) {
+		for _, q := range slices.Sorted(maps.Keys(g.Queued)) {
 			others = append(others, fmt.Sprintf("%s %d", visible(q), g.Queued[q]))
 		}
 		fmt.Fprintf(w, "also queued\t%s (packetboat queue purge QUEUE -yes ends what waits there)\n", strings.Join(others, ", "))

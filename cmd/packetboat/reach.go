@@ -45,6 +45,7 @@ type reachFlags struct {
 	ca, cert, key, name, listen *string
 	wait                        waitFlag
 	whose                       func(context.Context) error // see checkWhose; nil: of any broker
+	gateway                     *config.Config              // that options has found; nil: another broker, or not known
 	keep                        *time.Duration
 }
 
@@ -233,6 +234,7 @@ func (r *reachFlags) server(e *env, o *client.Options) (where string, whose func
 		why, _, _ := strings.Cut(err.Error(), "\n")
 		return usual.Listeners[0].Address + " (there is no -url, and of the configuration: " + why + ")", whose, nil
 	}
+	r.gateway = cfg
 	l, err := pickListener(cfg, *r.listen)
 	if err != nil {
 		return "", nil, err
