@@ -34,23 +34,21 @@ type Sources struct {
 type metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger
-	turn     chan struct{} // one answer at a time: they cost the same work again
+	turn     turn // one answer at a time: they cost the same work again
 }
 
 func newMetrics(from Sources, log *slog.Logger) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry(), log: log, turn: make(chan struct{}, 1)}
+	m := &metrics{registry: prometheus.NewRegistry(), log: log}
 	m.registry.MustRegister(collector{from, withEnded(from.Store, sumSessions(from.Store, func(string, *store.Lag) {}))}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // ServeHTTP answers in the text format of Prometheus.
 func (m *metrics) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
-	case <-r.Context().Done():
+	if !m.turn.take(r.Context()) {
 		return
 	}
+	defer m.turn.give()
 	families, err := m.registry.Gather()
 	if err != nil {
 		m.log.Error("not all metrics can be told", "error", err)
